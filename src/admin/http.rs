@@ -1,0 +1,147 @@
+//! The HTTP side of the query plane (PROTOCOL 3.2).
+
+use std::{net::IpAddr, sync::Arc};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{Request, State},
+    http::{HeaderMap, StatusCode, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::{
+    listener::AdminPlane,
+    methods::{SessionInfoFilters, Unanswered},
+    query_socket, rpc,
+};
+use crate::edge::{
+    origin::{check_host, check_origin},
+    query::{Query, Unknown},
+    refusal::{Refusal, json},
+};
+
+/// One connection's view of the admin plane.
+#[derive(Clone)]
+pub(super) struct Connection {
+    pub(super) plane: Arc<AdminPlane>,
+    /// The address of ours that the peer connected to.
+    local: IpAddr,
+    /// This connection's place among the admitted, kept as long as its query socket lives.
+    _place: Arc<OwnedSemaphorePermit>,
+}
+
+type Answer = Result<Response, Refusal>;
+
+/// Every path of the admin plane, behind the checks of who may ask.
+pub(super) fn router(plane: Arc<AdminPlane>, local: IpAddr, place: OwnedSemaphorePermit) -> Router {
+    let connection = Connection { plane, local, _place: Arc::new(place) };
+    Router::new()
+        .route("/query", get(query_socket::upgrade).post(post_query))
+        .route("/api/v1/session-info", get(session_info))
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(middleware::from_fn_with_state(connection.clone(), check))
+        .with_state(connection)
+}
+
+async fn check(State(connection): State<Connection>, request: Request, next: Next) -> Answer {
+    let config = &connection.plane.config;
+    check_host(request.uri(), request.headers(), connection.local, &config.allowed_hosts)?;
+    check_origin(request.headers(), &config.allowed_origins)?;
+    Ok(next.run(request).await)
+}
+
+async fn healthz(request: Request) -> Answer {
+    Query::parse(request.uri().query(), &[], Unknown::Refuse)?;
+    Ok(ok(r#"{"status":"ok"}"#))
+}
+
+/// Ready is: new clients may come.
+async fn readyz(State(connection): State<Connection>, request: Request) -> Answer {
+    Query::parse(request.uri().query(), &[], Unknown::Refuse)?;
+    if connection.plane.draining.is_cancelled() {
+        return Err(Refusal::draining());
+    }
+    Ok(ok(r#"{"status":"ready"}"#))
+}
+
+async fn session_info(State(connection): State<Connection>, request: Request) -> Answer {
+    let names = SessionInfoFilters::NAMES;
+    let mut query = Query::parse(request.uri().query(), &names, Unknown::Refuse)?;
+    let values = names.map(|name| query.take(name));
+    let filters = SessionInfoFilters::read([values[0].as_deref(), values[1].as_deref()])
+        .map_err(Refusal::bad_parameter)?;
+    let made = connection.plane.methods.answer(move |methods| {
+        let mut out = Vec::new();
+        methods.session_info(&filters, &mut out);
+        out
+    });
+    made.await.map(ok).map_err(refuse)
+}
+
+/// JSON-RPC over `POST`: one request or batch a body; 204 if there is nothing to answer.
+async fn post_query(State(connection): State<Connection>, request: Request) -> Answer {
+    if !is_json(request.headers()) {
+        // A page of another site can post text or a form without asking first, but no JSON.
+        let message = "the body must be application/json";
+        return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message));
+    }
+    Query::parse(request.uri().query(), &[], Unknown::Refuse)?;
+    let max = connection.plane.config.max_request_bytes;
+    let timeout = connection.plane.config.request_timeout;
+    let read = axum::body::to_bytes(request.into_body(), max);
+    let body = match tokio::time::timeout(timeout, read).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(_)) => {
+            let message = format!("a request may have {max} bytes at most");
+            return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message));
+        }
+        Err(_) => {
+            let message = format!("the whole request must arrive within {timeout:?}");
+            return Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, "timeout", message));
+        }
+    };
+    let answer = match std::str::from_utf8(&body) {
+        Ok(text) => rpc::answer_text(&connection.plane.methods, text.to_owned()).await,
+        Err(error) => Some(rpc::failure(&rpc::Error::parse(&error))),
+    };
+    Ok(match answer {
+        Some(answer) => ok(answer),
+        None => StatusCode::NO_CONTENT.into_response(),
+    })
+}
+
+fn refuse(why: Unanswered) -> Refusal {
+    match why {
+        Unanswered::Overloaded => {
+            Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", why.to_string()).retry_after()
+        }
+        Unanswered::Failed => Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", why.to_string()),
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let essence = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split(';').next());
+    essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
+}
+
+async fn not_found() -> Refusal {
+    Refusal::not_found("there is nothing here; there are /query, /api/v1/session-info, /healthz and /readyz")
+}
+
+async fn method_not_allowed(request: Request) -> Refusal {
+    Refusal::method_not_allowed(if request.uri().path() == "/query" { "GET, POST" } else { "GET, HEAD" })
+}
+
+fn ok(body: impl Into<bytes::Bytes>) -> Response {
+    json(StatusCode::OK, body).map(Body::new)
+}

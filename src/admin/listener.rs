@@ -1,0 +1,88 @@
+use std::sync::Arc;
+
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{net::TcpListener, sync::Semaphore};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{http, methods::Methods};
+use crate::{
+    config::AdminConfig,
+    edge::{
+        accept::{Accepted, accept},
+        clock::Clock,
+    },
+    session::Registry,
+};
+
+/// The admin plane, shared by all its connections.
+#[derive(Debug)]
+pub(crate) struct AdminPlane {
+    pub(super) config: AdminConfig,
+    pub(super) methods: Methods,
+    /// The clients are asked to leave; `readyz` says so.
+    pub(super) draining: CancellationToken,
+    /// Administrators are asked to leave.
+    pub(crate) closing: CancellationToken,
+    /// Whoever is still there is cut.
+    pub(crate) cut: CancellationToken,
+    /// One task a connection, and one a query socket.
+    pub(crate) connections: TaskTracker,
+}
+
+impl AdminPlane {
+    /// A plane that answers from the registry; `draining` is the server's.
+    pub(crate) fn new(
+        config: AdminConfig,
+        registry: Arc<Registry>,
+        clock: Clock,
+        draining: CancellationToken,
+    ) -> Self {
+        let heavy = Arc::new(Semaphore::new(config.max_concurrent_lists));
+        let methods = Methods { registry, clock, heavy, patience: config.request_timeout };
+        Self {
+            config,
+            methods,
+            draining,
+            closing: CancellationToken::new(),
+            cut: CancellationToken::new(),
+            connections: TaskTracker::new(),
+        }
+    }
+
+    /// Accepts administrators until they are asked to leave.
+    pub(crate) async fn run(self: Arc<Self>, listener: TcpListener) {
+        let max_open = self.config.max_connections;
+        accept(listener, max_open, self.closing.clone(), |accepted| {
+            self.connections.spawn(self.clone().serve(accepted));
+        })
+        .await;
+    }
+
+    async fn serve(self: Arc<Self>, accepted: Accepted) {
+        let Accepted { stream, local, place, .. } = accepted;
+        let service = TowerToHyperService::new(http::router(self.clone(), local.ip(), place));
+        let connection = http1::Builder::new()
+            // Without a timer the header timeout does nothing, and half a request stays for ever.
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.config.request_timeout)
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades();
+        let mut connection = std::pin::pin!(connection);
+        let served = async {
+            tokio::select! {
+                served = connection.as_mut() => served,
+                () = self.closing.cancelled() => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            }
+        };
+        if let Some(Err(error)) = self.cut.run_until_cancelled(served).await {
+            tracing::debug!(%error, "an admin connection ended early");
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! The query socket: JSON-RPC over a WebSocket, one request or batch a text message.
+
+use std::time::Duration;
+
+use axum::{
+    body::Body,
+    extract::{Request, State},
+    response::Response,
+};
+use futures::{SinkExt, StreamExt};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time,
+};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{
+        self, Message,
+        protocol::{Role, WebSocketConfig, frame::coding::CloseCode},
+    },
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    http::Connection,
+    methods::Methods,
+    rpc::{self, Error},
+};
+use crate::{
+    config::AdminConfig,
+    edge::{
+        query::{Query, Unknown},
+        refusal::Refusal,
+        websocket::{self, CLOSE_TIMEOUT, close_frame, close_frame_for},
+    },
+};
+
+/// A request over the limit is answered, not cut off; one this many times over is.
+const HARD_LIMIT_FACTOR: usize = 4;
+
+/// Turns `GET /query` into a query socket.
+pub(super) async fn upgrade(
+    State(connection): State<Connection>,
+    mut request: Request,
+) -> Result<Response, Refusal> {
+    let response = websocket::upgrade(&request)?;
+    Query::parse(request.uri().query(), &[], Unknown::Refuse)?;
+    let on_upgrade = request
+        .extensions_mut()
+        .remove::<OnUpgrade>()
+        .ok_or_else(|| Refusal::bad_parameter("this connection cannot be upgraded"))?;
+    let plane = connection.plane.clone();
+    plane.connections.clone().spawn(async move {
+        let Ok(upgraded) = on_upgrade.await else { return };
+        let closing = plane.closing.clone();
+        let serve = serve(TokioIo::new(upgraded), &plane.config, &plane.methods, closing);
+        plane.cut.run_until_cancelled(serve).await;
+        drop(connection);
+    });
+    Ok(response.map(Body::new))
+}
+
+/// Answers until the administrator leaves or the server does.
+async fn serve<S>(stream: S, config: &AdminConfig, methods: &Methods, closing: CancellationToken)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let max = config.max_request_bytes.saturating_mul(HARD_LIMIT_FACTOR);
+    let mut socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(socket_limits(max))).await;
+    let answering = answer_all(&mut socket, config, methods);
+    let ended = tokio::select! {
+        biased;
+        () = closing.cancelled() => None,
+        ended = answering => Some(ended),
+    };
+    match ended {
+        None => {
+            let goodbye = close_frame(CloseCode::Away, "the server is shutting down");
+            websocket::fail(socket, goodbye).await;
+        }
+        Some(Ok(())) => {
+            let _ = time::timeout(CLOSE_TIMEOUT, socket.flush()).await;
+        }
+        Some(Err(error)) => {
+            tracing::debug!(%error, "a query socket ended without a close frame");
+            if let Some(frame) = close_frame_for(&error, max) {
+                websocket::fail(socket, frame).await;
+            }
+        }
+    }
+}
+
+async fn answer_all<S>(
+    socket: &mut WebSocketStream<S>,
+    config: &AdminConfig,
+    methods: &Methods,
+) -> Result<(), tungstenite::Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let max = config.max_request_bytes;
+    while let Some(message) = socket.next().await {
+        let answer = match message? {
+            Message::Text(text) if text.len() > max => Some(rpc::failure(&Error::too_large(text.len(), max))),
+            Message::Text(text) => rpc::answer_text(methods, text).await,
+            Message::Binary(_) => Some(rpc::failure(&Error::invalid_request("a request is a text message"))),
+            Message::Close(_) => return Ok(()),
+            Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => continue,
+        };
+        if let Some(answer) = answer {
+            let text = String::from_utf8(answer).expect("JSON made from text is text");
+            send(socket, text, config.write_timeout).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn send<S>(
+    socket: &mut WebSocketStream<S>,
+    text: String,
+    write_timeout: Duration,
+) -> Result<(), tungstenite::Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    match time::timeout(write_timeout, socket.send(Message::text(text))).await {
+        Ok(sent) => sent,
+        Err(_) => {
+            tracing::info!(?write_timeout, "a query socket took no more of its answer and is cut");
+            Err(tungstenite::Error::ConnectionClosed)
+        }
+    }
+}
+
+/// An answer may be of any size: it is one message that is awaited before the next is made.
+fn socket_limits(max_request_bytes: usize) -> WebSocketConfig {
+    websocket::limits(max_request_bytes).max_write_buffer_size(usize::MAX)
+}

@@ -1,0 +1,147 @@
+//! The command line: the only place that reads arguments and the environment, prints, and exits.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "printing is this module's business")]
+
+mod serve;
+mod settings;
+mod units;
+
+use std::{
+    ffi::OsString,
+    future::Future,
+    io::{self, IsTerminal},
+    process::ExitCode,
+};
+
+use clap::{Parser, Subcommand, error::ErrorKind};
+
+use crate::query_client::QueryError;
+
+/// Who is connected right now, from where, on which pages, with how much traffic.
+#[derive(Debug, Parser)]
+#[command(name = "headcount", version, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::Arguments),
+}
+
+/// Why a command failed: what to say in one line, and the program's exit code (PROTOCOL 1).
+#[derive(Debug)]
+enum Failure {
+    /// 1: it was tried and did not work.
+    Failed(String),
+    /// 2: it cannot be meant so.
+    Usage(String),
+    /// 3: the server will not have us.
+    NotAuthorised(String),
+    /// 4: nobody answers.
+    Unreachable(String),
+}
+
+type Outcome = Result<(), Failure>;
+
+impl Failure {
+    fn code(&self) -> u8 {
+        match self {
+            Self::Failed(_) => 1,
+            Self::Usage(_) => 2,
+            Self::NotAuthorised(_) => 3,
+            Self::Unreachable(_) => 4,
+        }
+    }
+
+    fn message(&self) -> &str {
+        let (Self::Failed(message)
+        | Self::Usage(message)
+        | Self::NotAuthorised(message)
+        | Self::Unreachable(message)) = self;
+        message
+    }
+}
+
+impl From<QueryError> for Failure {
+    fn from(error: QueryError) -> Self {
+        let message = error.to_string();
+        match error {
+            QueryError::Address(_) => Self::Usage(message),
+            QueryError::Unreachable { .. } => Self::Unreachable(message),
+            QueryError::NotAuthorised { .. } => Self::NotAuthorised(message),
+            QueryError::Server { .. } | QueryError::Garbled(_) => Self::Failed(message),
+        }
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+/// Runs the program with these arguments, the program's own name first.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => return explain(&error),
+    };
+    let outcome = match arguments.command {
+        Command::Serve(arguments) => serve::run(arguments),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("headcount: {}", failure.message());
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+/// The runtime of the commands that need one.
+fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+}
+
+/// Completes with Ctrl-C or SIGTERM. Call it inside the runtime, before there is anything to end.
+fn interrupted() -> io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+/// Whether colours may be sent there (https://no-color.org).
+fn is_colourful(stream: &impl IsTerminal) -> bool {
+    stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty())
+}
+
+/// Help as clap shows it; an error as one line that names what is wrong.
+fn explain(error: &clap::Error) -> ExitCode {
+    if matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp
+            | ErrorKind::DisplayVersion
+            | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+    ) {
+        let _ = error.print();
+        return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(1));
+    }
+    let text = error.to_string();
+    let said: Vec<_> = text
+        .lines()
+        .map(str::trim)
+        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"))
+        .filter(|line| !line.is_empty())
+        .map(|line| line.trim_start_matches("error: "))
+        .collect();
+    eprintln!("headcount: {} (see headcount --help)", said.join("; "));
+    ExitCode::from(2)
+}

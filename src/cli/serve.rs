@@ -1,0 +1,77 @@
+use std::path::PathBuf;
+
+use clap::Args;
+use tracing::Level;
+use tracing_subscriber::fmt::time::ChronoUtc;
+
+use super::{
+    Outcome,
+    settings::{Checked, LogLevel, Settings},
+};
+use crate::server::{self, Drained, Listeners};
+
+/// Run the server: clients connect to one address, administrators ask at the other
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// A TOML file with the settings below, by the same names; flags and environment go before it
+    #[arg(long, env = "HEADCOUNT_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+pub(super) fn run(arguments: Arguments) -> Outcome {
+    let file = arguments.config.as_deref().map(Settings::read).transpose()?.unwrap_or_default();
+    let settings = arguments.settings.or(file).check(raise_descriptors())?;
+    log_to_stderr(settings.log);
+    super::runtime()?.block_on(serve(settings))
+}
+
+async fn serve(settings: Checked) -> Outcome {
+    let shutdown = super::interrupted()?;
+    let listeners = Listeners::bind(settings.listen, settings.admin_listen).await?;
+    announce(&listeners)?;
+    let Drained { connections, cut } = server::run(listeners, settings.config, shutdown).await;
+    eprintln!("headcount: {connections} connections were open; {} left, {cut} were cut", connections - cut);
+    Ok(())
+}
+
+/// Says where the server is and what to try next.
+fn announce(listeners: &Listeners) -> Outcome {
+    let clients = listeners.clients.local_addr()?;
+    let admin = listeners.admin.local_addr()?;
+    let option = if admin.port() == 8081 { String::new() } else { format!(" --admin http://{admin}") };
+    println!("clients connect to  ws://{clients}/ws/{{project}}?username=you");
+    println!(
+        "administrators ask  http://{admin}/api/v1/session-info  (or the query socket ws://{admin}/query)"
+    );
+    println!("try in another terminal:  headcount sessions{option} --watch 2s");
+    Ok(())
+}
+
+/// Takes as many descriptors as the system will give; answers how many that is.
+fn raise_descriptors() -> usize {
+    let limit = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(1024);
+    usize::try_from(limit).unwrap_or(usize::MAX)
+}
+
+fn log_to_stderr(level: LogLevel) {
+    tracing_subscriber::fmt()
+        .with_max_level(Level::from(level))
+        .with_writer(std::io::stderr)
+        .with_ansi(super::is_colourful(&std::io::stderr()))
+        .with_timer(ChronoUtc::new("%Y-%m-%dT%H:%M:%S%.3fZ".to_owned()))
+        .init();
+}
+
+impl From<LogLevel> for Level {
+    fn from(level: LogLevel) -> Self {
+        match level {
+            LogLevel::Error => Self::ERROR,
+            LogLevel::Warn => Self::WARN,
+            LogLevel::Info => Self::INFO,
+            LogLevel::Debug => Self::DEBUG,
+            LogLevel::Trace => Self::TRACE,
+        }
+    }
+}

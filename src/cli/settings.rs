@@ -1,0 +1,261 @@
+//! What `serve` can be told, by flag, by environment or by file; the first of these that says it wins.
+
+use std::{fs, net::SocketAddr, path::Path};
+
+use clap::{Args, ValueEnum};
+use serde::Deserialize;
+
+use super::{
+    Failure,
+    units::{Size, Span},
+};
+use crate::{
+    config::{AdminConfig, ClientsConfig, Config, DrainConfig, check_exposure},
+    session::Limits,
+};
+
+/// Where a client's user name comes from (PROTOCOL 2.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum IdentityMode {
+    /// From the client, unverified.
+    Open,
+    /// From a verified token (not in this build).
+    Jwt,
+    /// From a trusted proxy's header (not in this build).
+    Header,
+}
+
+/// The settings of `serve`. In the file they have the flags' names, without the dashes before.
+#[derive(Clone, Debug, Default, Args, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Settings {
+    /// Where clients connect [default: 127.0.0.1:8080]
+    #[arg(long, env = "HEADCOUNT_LISTEN", value_name = "ADDRESS")]
+    listen: Option<String>,
+    /// Where administrators ask [default: 127.0.0.1:8081]
+    #[arg(long, env = "HEADCOUNT_ADMIN_LISTEN", value_name = "ADDRESS")]
+    admin_listen: Option<String>,
+    /// Where user names come from [default: open]
+    #[arg(long, env = "HEADCOUNT_IDENTITY", value_name = "MODE", hide_possible_values = true)]
+    identity: Option<IdentityMode>,
+    /// Let the admin plane listen on the network with nothing to protect it
+    #[arg(long, env = "HEADCOUNT_INSECURE_ADMIN", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    insecure_admin: Option<bool>,
+    /// The largest message of a client [default: 64KiB]
+    #[arg(long, env = "HEADCOUNT_MAX_MESSAGE_BYTES", value_name = "SIZE")]
+    max_message_bytes: Option<Size>,
+    /// Send every application message back, for conformance suites and round-trip timing
+    #[arg(long, env = "HEADCOUNT_ECHO", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    echo: Option<bool>,
+    /// The most sessions in all; 0 is no limit [default: what the descriptors allow, 100000 at most]
+    #[arg(long, env = "HEADCOUNT_MAX_SESSIONS", value_name = "N")]
+    max_sessions: Option<usize>,
+    /// The most sessions from one address; 0 is no limit [default: 10000]
+    #[arg(long, env = "HEADCOUNT_MAX_SESSIONS_PER_ADDRESS", value_name = "N")]
+    max_sessions_per_address: Option<usize>,
+    /// The most sessions of one named user; 0 is no limit [default: 0]
+    #[arg(long, env = "HEADCOUNT_MAX_SESSIONS_PER_USER", value_name = "N")]
+    max_sessions_per_user: Option<usize>,
+    /// How long a connection may take to send its whole request [default: 5s]
+    #[arg(long, env = "HEADCOUNT_REQUEST_TIMEOUT", value_name = "TIME")]
+    request_timeout: Option<Span>,
+    /// How long connections may take to leave when the server ends [default: 5s]
+    #[arg(long, env = "HEADCOUNT_GRACE_PERIOD", value_name = "TIME")]
+    grace_period: Option<Span>,
+    /// Origins of pages that may connect besides those of the same host, comma-separated
+    #[arg(long, env = "HEADCOUNT_ALLOWED_ORIGINS", value_name = "ORIGINS", value_delimiter = ',')]
+    allowed_origins: Option<Vec<String>>,
+    /// Names of the admin plane in Host besides its address and localhost, comma-separated
+    #[arg(long, env = "HEADCOUNT_ALLOWED_HOSTS", value_name = "HOSTS", value_delimiter = ',')]
+    allowed_hosts: Option<Vec<String>>,
+    /// What to log: error, warn, info, debug or trace [default: info]
+    #[arg(long, env = "HEADCOUNT_LOG", value_name = "LEVEL")]
+    log: Option<LogLevel>,
+}
+
+/// How much is logged.
+#[derive(Clone, Copy, Debug, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+/// Settings that have been found good.
+#[derive(Debug)]
+pub(super) struct Checked {
+    pub(super) listen: SocketAddr,
+    pub(super) admin_listen: SocketAddr,
+    pub(super) log: LogLevel,
+    pub(super) config: Config,
+}
+
+impl Settings {
+    /// Reads the file.
+    ///
+    /// # Errors
+    ///
+    /// The file that cannot be read, or the line and the key that cannot be meant so.
+    pub(super) fn read(path: &Path) -> Result<Self, Failure> {
+        let shown = path.display();
+        let text = fs::read_to_string(path)
+            .map_err(|error| Failure::Usage(format!("config {shown} cannot be read: {error}")))?;
+        toml::from_str(&text).map_err(|error| {
+            let at = error.span().map_or(0, |span| span.start);
+            let line = text[..at].matches('\n').count() + 1;
+            let said = error.message().replace('\n', " ");
+            Failure::Usage(format!("config {shown}, line {line}: {said}"))
+        })
+    }
+
+    /// These settings, and where they say nothing, those of the file.
+    pub(super) fn or(self, file: Self) -> Self {
+        Self {
+            listen: self.listen.or(file.listen),
+            admin_listen: self.admin_listen.or(file.admin_listen),
+            identity: self.identity.or(file.identity),
+            insecure_admin: self.insecure_admin.or(file.insecure_admin),
+            max_message_bytes: self.max_message_bytes.or(file.max_message_bytes),
+            echo: self.echo.or(file.echo),
+            max_sessions: self.max_sessions.or(file.max_sessions),
+            max_sessions_per_address: self.max_sessions_per_address.or(file.max_sessions_per_address),
+            max_sessions_per_user: self.max_sessions_per_user.or(file.max_sessions_per_user),
+            request_timeout: self.request_timeout.or(file.request_timeout),
+            grace_period: self.grace_period.or(file.grace_period),
+            allowed_origins: self.allowed_origins.or(file.allowed_origins),
+            allowed_hosts: self.allowed_hosts.or(file.allowed_hosts),
+            log: self.log.or(file.log),
+        }
+    }
+
+    /// Turns what was written into what is meant. `descriptors` is how many files the process may open.
+    ///
+    /// # Errors
+    ///
+    /// The setting that cannot be, and what could.
+    pub(super) fn check(self, descriptors: usize) -> Result<Checked, Failure> {
+        let listen = address("listen", self.listen.as_deref().unwrap_or("127.0.0.1:8080"))?;
+        let admin_listen = address("admin-listen", self.admin_listen.as_deref().unwrap_or("127.0.0.1:8081"))?;
+        if let Some(mode @ (IdentityMode::Jwt | IdentityMode::Header)) = self.identity {
+            let message = format!("identity {mode:?} is not in this build; open is").to_lowercase();
+            return Err(Failure::Usage(message));
+        }
+        let insecure_admin = self.insecure_admin.unwrap_or(false);
+        check_exposure(listen, self.identity.is_some(), admin_listen, insecure_admin)
+            .map_err(Failure::Usage)?;
+        let clients = ClientsConfig::default();
+        let admin = AdminConfig::default();
+        let request_timeout = self.request_timeout.map_or(clients.request_timeout, |span| span.0);
+        let allowed_origins = self.allowed_origins.unwrap_or_default();
+        let max_message_bytes = self.max_message_bytes.map_or(clients.max_message_bytes, |size| size.0);
+        if max_message_bytes == 0 || request_timeout.is_zero() {
+            let message = "max-message-bytes and request-timeout must be more than 0";
+            return Err(Failure::Usage(message.to_owned()));
+        }
+        let limit = |set: Option<usize>, default| set.map_or(default, |n| (n > 0).then_some(n));
+        let limits = Limits {
+            max_sessions: limit(self.max_sessions, Some(sessions_for(descriptors))),
+            max_sessions_per_address: limit(
+                self.max_sessions_per_address,
+                clients.limits.max_sessions_per_address,
+            ),
+            max_sessions_per_user: limit(self.max_sessions_per_user, clients.limits.max_sessions_per_user),
+        };
+        Ok(Checked {
+            listen,
+            admin_listen,
+            log: self.log.unwrap_or(LogLevel::Info),
+            config: Config {
+                clients: ClientsConfig {
+                    max_message_bytes,
+                    echo: self.echo.unwrap_or(false),
+                    allowed_origins: allowed_origins.clone(),
+                    request_timeout,
+                    limits,
+                },
+                admin: AdminConfig {
+                    allowed_origins,
+                    allowed_hosts: self.allowed_hosts.unwrap_or_default(),
+                    request_timeout,
+                    ..admin
+                },
+                drain: DrainConfig {
+                    grace_period: self
+                        .grace_period
+                        .map_or(DrainConfig::default().grace_period, |span| span.0),
+                },
+            },
+        })
+    }
+}
+
+/// As many sessions as descriptors are left for, once administrators, newcomers and files have theirs.
+fn sessions_for(descriptors: usize) -> usize {
+    const OTHERS: usize = 1536;
+    descriptors.saturating_sub(OTHERS).clamp(descriptors / 2, 100_000)
+}
+
+fn address(name: &str, text: &str) -> Result<SocketAddr, Failure> {
+    // Tests and habit say localhost; no other name may decide which network is listened on.
+    let numeric = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
+    numeric.as_deref().unwrap_or(text).parse().map_err(|_| {
+        Failure::Usage(format!("{name} {text:?} is no address: write it like 127.0.0.1:8080 or [::]:8080"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn settings(file: &str) -> Settings {
+        toml::from_str(file).unwrap()
+    }
+
+    #[test]
+    fn a_file_sets_what_the_flags_leave_open() {
+        let flags = settings("listen = '127.0.0.1:1'");
+        let file = settings(
+            "listen = '127.0.0.1:2'\nmax-message-bytes = '1KiB'\nmax-sessions = 0\ngrace-period = '250ms'",
+        );
+        let checked = flags.or(file).check(20_000).unwrap();
+        assert_eq!(checked.listen.port(), 1);
+        assert_eq!(checked.config.clients.max_message_bytes, 1024);
+        assert_eq!(checked.config.clients.limits.max_sessions, None);
+        assert_eq!(checked.config.drain.grace_period, Duration::from_millis(250));
+    }
+
+    #[test]
+    fn sessions_leave_descriptors_for_the_rest() {
+        let limit = |descriptors| {
+            settings("").check(descriptors).unwrap().config.clients.limits.max_sessions.unwrap()
+        };
+        assert_eq!(limit(20_000), 18_464);
+        assert_eq!(limit(1_024), 512);
+        assert_eq!(limit(1 << 30), 100_000);
+    }
+
+    #[track_caller]
+    fn refused(file: &str, expected: &str) {
+        match settings(file).check(20_000) {
+            Err(Failure::Usage(message)) => assert!(message.contains(expected), "{message}"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_bad_setting_is_named() {
+        refused("listen = 'x'", "listen \"x\" is no address");
+        refused("admin-listen = 'plant:8081'", "admin-listen \"plant:8081\" is no address");
+        refused("admin-listen = '0.0.0.0:8081'", "--insecure-admin");
+        refused("listen = '[::]:8080'", "--identity open");
+        refused("identity = 'jwt'", "identity jwt is not in this build");
+        refused("identity = 'header'", "identity header is not in this build");
+        refused("max-message-bytes = 0", "max-message-bytes");
+    }
+}

@@ -1,0 +1,108 @@
+use std::{convert::Infallible, future::ready, net::IpAddr, sync::Arc};
+
+use http::Request;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    connection::{self, Stamped},
+    upgrade::{self, Admitted},
+};
+use crate::{
+    config::ClientsConfig,
+    edge::{
+        accept::{Accepted, accept},
+        clock::Clock,
+        refusal::Refusal,
+    },
+    session::Registry,
+};
+
+/// Sockets beyond the sessions: those that are still being asked who they are, and those that get a 503.
+const OPEN_BESIDE_SESSIONS: usize = 256;
+
+/// The largest request head, in bytes: a project, parameters and headers of honest clients fit many times.
+const MAX_REQUEST_HEAD: usize = 32 * 1024;
+
+/// The client plane, shared by all its connections.
+#[derive(Debug)]
+pub(crate) struct ClientPlane {
+    pub(crate) config: ClientsConfig,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) clock: Clock,
+    /// Everybody is asked to leave, and nobody may come in.
+    pub(crate) draining: CancellationToken,
+    /// Whoever is still there is cut.
+    pub(crate) cut: CancellationToken,
+    /// One task a connected session's connection.
+    pub(crate) connections: TaskTracker,
+}
+
+impl ClientPlane {
+    /// Accepts clients until the plane is cut. While it drains, they are told so.
+    pub(crate) async fn run(self: Arc<Self>, listener: TcpListener) {
+        let max_open =
+            self.config.limits.max_sessions.map_or(usize::MAX, |sessions| sessions + OPEN_BESIDE_SESSIONS);
+        accept(listener, max_open, self.cut.clone(), |accepted| {
+            tokio::spawn(self.clone().greet(accepted));
+        })
+        .await;
+    }
+
+    /// Reads requests until one is let in, then gives its stream to a task of its own: this one's state,
+    /// several KiB of HTTP, is gone while the session lives.
+    async fn greet(self: Arc<Self>, accepted: Accepted) {
+        let Accepted { stream, peer, place, .. } = accepted;
+        let mut admitted = None;
+        let Some((stream, already_read)) = self.read_requests(stream, peer.ip(), &mut admitted).await else {
+            return;
+        };
+        let Some((admitted, task)) = admitted else { return };
+        let plane = self;
+        let span_peer = peer;
+        tokio::spawn(async move {
+            let _held = (place, task);
+            let Admitted { membership, speaks_headcount } = admitted;
+            let stream = Stamped::new(stream, already_read, membership.session().clone(), plane.clock);
+            let cut = plane.cut.clone();
+            let run = connection::run(stream, membership, speaks_headcount, &plane);
+            if cut.run_until_cancelled(run).await.is_none() {
+                tracing::debug!(peer = %span_peer, "cut at the end of the grace period");
+            }
+        });
+    }
+
+    /// Serves HTTP until a WebSocket is granted; answers the stream and what was read beyond the request.
+    async fn read_requests(
+        &self,
+        stream: TcpStream,
+        peer: IpAddr,
+        admitted: &mut Option<(Admitted, tokio_util::task::task_tracker::TaskTrackerToken)>,
+    ) -> Option<(TcpStream, bytes::Bytes)> {
+        let admitted = std::sync::Mutex::new(admitted);
+        let service = service_fn(|request: Request<Incoming>| {
+            let (response, newcomer) = if self.draining.is_cancelled() {
+                (Refusal::draining().into_response(), None)
+            } else {
+                let now_ms = self.clock.now_ms();
+                upgrade::answer(&request, peer, &self.config, &self.registry, now_ms)
+            };
+            if let Some(newcomer) = newcomer {
+                // The token is taken together with the membership, so a drain waits for both or neither.
+                **admitted.lock().expect("held for this store alone") =
+                    Some((newcomer, self.connections.token()));
+            }
+            ready(Ok::<_, Infallible>(response))
+        });
+        let http = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.config.request_timeout)
+            .max_buf_size(MAX_REQUEST_HEAD)
+            .serve_connection(TokioIo::new(stream), service);
+        // An error here is a peer that went away, was too slow, or spoke no HTTP; hyper has answered it.
+        let parts = self.cut.run_until_cancelled(http.without_shutdown()).await?.ok()?;
+        Some((parts.io.into_inner(), parts.read_buf))
+    }
+}

@@ -1,0 +1,106 @@
+//! Whether a request to the client plane may come in, and as whom.
+
+use std::{net::IpAddr, sync::Arc};
+
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use uuid::Uuid;
+
+use super::params::Params;
+use crate::{
+    config::ClientsConfig,
+    edge::{
+        origin::check_origin,
+        refusal::{self, Body, Refusal},
+        websocket,
+    },
+    session::{Identity, JoinError, Joining, Membership, Registry, SessionScope, UNAUTHENTICATED, text},
+};
+
+/// The one subprotocol: a client that offers it is told of its session (PROTOCOL 2.1).
+pub(super) const SUBPROTOCOL: &str = "headcount.v1";
+
+/// A client that has joined: its place in the registry, and how it wants to be spoken to.
+#[derive(Debug)]
+pub(super) struct Admitted {
+    pub(super) membership: Membership,
+    pub(super) speaks_headcount: bool,
+}
+
+/// Answers a request: with 101 and a membership, or without one.
+///
+/// The client has joined before it can see the 101, so whoever asks after that finds it.
+pub(super) fn answer<B>(
+    request: &Request<B>,
+    peer: IpAddr,
+    config: &ClientsConfig,
+    registry: &Arc<Registry>,
+    now_ms: u64,
+) -> (Response<Body>, Option<Admitted>) {
+    let answer = || {
+        check_origin(request.headers(), &config.allowed_origins)?;
+        let path = request.uri().path();
+        if path == "/healthz" {
+            return health(request.method()).map(|response| (response, None));
+        }
+        let Some(project) = project_of(path) else {
+            let message = "there is nothing here: connect a WebSocket to /ws/{project}";
+            return Err(Refusal::not_found(message));
+        };
+        let mut response = websocket::upgrade(request)?;
+        let params = Params::read(project, request.uri().query())?;
+        let membership =
+            registry.join(joining(params, peer, request.headers()), now_ms).map_err(refuse_join)?;
+        let speaks_headcount = websocket::offers(request.headers(), SUBPROTOCOL);
+        if speaks_headcount {
+            websocket::choose(&mut response, SUBPROTOCOL);
+        }
+        Ok((response, Some(Admitted { membership, speaks_headcount })))
+    };
+    answer().unwrap_or_else(|refusal: Refusal| {
+        tracing::debug!(%peer, status = refusal.status.as_u16(), message = refusal.message, "refused");
+        (refusal.into_response(), None)
+    })
+}
+
+/// `/ws/{project}`: one segment, which may turn out to be empty.
+fn project_of(path: &str) -> Option<&str> {
+    path.strip_prefix("/ws/").filter(|project| !project.contains('/'))
+}
+
+fn health(method: &Method) -> Result<Response<Body>, Refusal> {
+    if matches!(*method, Method::GET | Method::HEAD) {
+        Ok(refusal::json(StatusCode::OK, r#"{"status":"ok"}"#))
+    } else {
+        Err(Refusal::method_not_allowed("GET, HEAD"))
+    }
+}
+
+fn joining(params: Params, peer: IpAddr, headers: &HeaderMap) -> Joining {
+    let user_agent =
+        headers.get(header::USER_AGENT).map_or_else(String::new, |value| text::user_agent(value.as_bytes()));
+    let scope = params.scope.unwrap_or_else(|| SessionScope::from_user_agent(&user_agent));
+    Joining {
+        identity: Identity {
+            id: params.designer_id.unwrap_or_else(|| Uuid::new_v4().to_string().into()),
+            username: params.username.unwrap_or_else(|| UNAUTHENTICATED.into()),
+            authorized: false,
+            project: params.project,
+            scope,
+            // An IPv4 client of a dual-stack listener is that IPv4 client.
+            client_address: peer.to_canonical(),
+            user_agent: user_agent.into(),
+        },
+        page_id: params.page_id,
+        page_path: params.page_path,
+    }
+}
+
+fn refuse_join(error: JoinError) -> Refusal {
+    let (status, code) = match error {
+        JoinError::Full(_) => (StatusCode::SERVICE_UNAVAILABLE, "server_full"),
+        JoinError::Address(_) | JoinError::User(_) => (StatusCode::TOO_MANY_REQUESTS, "too_many_sessions"),
+        JoinError::Taken => (StatusCode::CONFLICT, "designer_id_in_use"),
+    };
+    let refusal = Refusal::new(status, code, error.to_string());
+    if error == JoinError::Taken { refusal } else { refusal.retry_after() }
+}

@@ -1,0 +1,138 @@
+//! The one validated configuration that a server runs by. Where the values come from (flags, environment, a
+//! file) is the command line's business.
+
+use std::{net::SocketAddr, time::Duration};
+
+use crate::session::Limits;
+
+/// Everything a server needs to know besides its listeners.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// The client plane.
+    pub clients: ClientsConfig,
+    /// The admin plane.
+    pub admin: AdminConfig,
+    /// The end.
+    pub drain: DrainConfig,
+}
+
+/// The client plane: what a client may do.
+#[derive(Clone, Debug)]
+pub struct ClientsConfig {
+    /// The largest message, in payload bytes. A larger one ends its connection with 1009.
+    pub max_message_bytes: usize,
+    /// Send every application message back.
+    pub echo: bool,
+    /// Origins of pages that may connect besides those of the same host, such as `https://hmi.example`.
+    pub allowed_origins: Vec<String>,
+    /// A connection that has not sent its whole request by then is closed.
+    pub request_timeout: Duration,
+    /// How many sessions there may be.
+    pub limits: Limits,
+}
+
+/// The admin plane: who may ask, and how much.
+#[derive(Clone, Debug)]
+pub struct AdminConfig {
+    /// Origins of pages that may ask besides those of the same host.
+    pub allowed_origins: Vec<String>,
+    /// Names in `Host` that are this server's besides its address and `localhost`.
+    pub allowed_hosts: Vec<String>,
+    /// A connection that has not sent its whole request by then is closed.
+    pub request_timeout: Duration,
+    /// The largest request, in bytes. A larger one is answered with an error; the socket stays open.
+    pub max_request_bytes: usize,
+    /// The most connections at a time.
+    pub max_connections: usize,
+    /// The most large answers made at a time; further ones wait, up to `request_timeout`.
+    pub max_concurrent_lists: usize,
+    /// A reader of the query socket that has not taken an answer by then is cut.
+    pub write_timeout: Duration,
+}
+
+/// The end of a server: connections are asked to leave, and after a while cut.
+#[derive(Clone, Copy, Debug)]
+pub struct DrainConfig {
+    /// How long connections may take to leave.
+    pub grace_period: Duration,
+}
+
+impl Default for ClientsConfig {
+    fn default() -> Self {
+        Self {
+            max_message_bytes: 64 * 1024,
+            echo: false,
+            allowed_origins: Vec::new(),
+            request_timeout: Duration::from_secs(5),
+            limits: Limits {
+                max_sessions: Some(100_000),
+                max_sessions_per_address: Some(10_000),
+                max_sessions_per_user: None,
+            },
+        }
+    }
+}
+
+impl Default for AdminConfig {
+    fn default() -> Self {
+        Self {
+            allowed_origins: Vec::new(),
+            allowed_hosts: Vec::new(),
+            request_timeout: Duration::from_secs(5),
+            max_request_bytes: 1024 * 1024,
+            max_connections: 1024,
+            max_concurrent_lists: 8,
+            write_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Default for DrainConfig {
+    fn default() -> Self {
+        Self { grace_period: Duration::from_secs(5) }
+    }
+}
+
+/// The rules about where a server may listen (PROTOCOL 1): nothing is open to the network by accident.
+///
+/// # Errors
+///
+/// The reason and the fix, in one line.
+pub fn check_exposure(
+    clients: SocketAddr,
+    identity_chosen: bool,
+    admin: SocketAddr,
+    insecure_admin: bool,
+) -> Result<(), String> {
+    if !admin.ip().is_loopback() && !insecure_admin {
+        return Err(format!(
+            "admin-listen {admin} is not loopback: anybody who reaches it could read all sessions; \
+             listen on 127.0.0.1, or say --insecure-admin to accept that"
+        ));
+    }
+    if !clients.ip().is_loopback() && !identity_chosen {
+        return Err(format!(
+            "listen {clients} is not loopback: any client there could claim any user name; \
+             say --identity open to accept that"
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_open_to_the_network_by_accident() {
+        let loopback = "127.0.0.1:1".parse().unwrap();
+        let v6 = "[::1]:1".parse().unwrap();
+        let open = "0.0.0.0:1".parse().unwrap();
+        assert_eq!(check_exposure(loopback, false, v6, false), Ok(()));
+        assert_eq!(check_exposure(open, true, open, true), Ok(()));
+        let admin = check_exposure(loopback, false, open, false).unwrap_err();
+        assert!(admin.contains("admin-listen") && admin.contains("--insecure-admin"), "{admin}");
+        let clients = check_exposure(open, false, loopback, false).unwrap_err();
+        assert!(clients.contains("--identity open"), "{clients}");
+    }
+}

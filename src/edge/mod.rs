@@ -1,0 +1,9 @@
+//! What both planes share at the edge of the network: accepting, the HTTP around a WebSocket, the answers to
+//! those who may not come in, and the clock.
+
+pub(crate) mod accept;
+pub(crate) mod clock;
+pub(crate) mod origin;
+pub(crate) mod query;
+pub(crate) mod refusal;
+pub(crate) mod websocket;

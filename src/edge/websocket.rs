@@ -1,0 +1,131 @@
+//! The WebSocket around the frames: the upgrade (RFC 6455, 4.2) over an HTTP request that hyper has read, the
+//! limits, and an orderly end.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
+use http_body_util::Full;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{
+        self, Error,
+        error::ProtocolError,
+        handshake::server::create_response_with_body,
+        protocol::{CloseFrame, WebSocketConfig, frame::coding::CloseCode},
+    },
+};
+
+use super::refusal::{Body, Refusal};
+
+/// How long a peer has to answer a close frame, and then to take what was sent to it.
+pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The 101 for a request that asks for a WebSocket as RFC 6455 wants it asked.
+///
+/// # Errors
+///
+/// 405, 426 or 400: what the request lacks.
+pub(crate) fn upgrade<B>(request: &Request<B>) -> Result<Response<Body>, Refusal> {
+    use ProtocolError::{
+        InvalidSecWebSocketKey, MissingSecWebSocketKey, MissingSecWebSocketVersionHeader, WrongHttpMethod,
+    };
+    let error = match create_response_with_body(request, || Full::new(Bytes::new())) {
+        Ok(mut response) => {
+            *response.version_mut() = Version::HTTP_11;
+            return Ok(response);
+        }
+        Err(error) => error,
+    };
+    Err(match error {
+        Error::Protocol(WrongHttpMethod) => Refusal::method_not_allowed("GET"),
+        Error::Protocol(MissingSecWebSocketKey | InvalidSecWebSocketKey) => Refusal::new(
+            StatusCode::BAD_REQUEST,
+            "bad_handshake",
+            "Sec-WebSocket-Key must be 16 bytes in base64",
+        ),
+        Error::Protocol(MissingSecWebSocketVersionHeader) => {
+            upgrade_required("Sec-WebSocket-Version must be 13").with(header::SEC_WEBSOCKET_VERSION, "13")
+        }
+        _ => upgrade_required("this path speaks WebSocket: ask with Upgrade: websocket")
+            .with(header::UPGRADE, "websocket"),
+    })
+}
+
+fn upgrade_required(message: &str) -> Refusal {
+    Refusal::new(StatusCode::UPGRADE_REQUIRED, "upgrade_required", message)
+}
+
+/// Whether the client offers this subprotocol.
+pub(crate) fn offers(headers: &HeaderMap, subprotocol: &str) -> bool {
+    headers
+        .get_all(header::SEC_WEBSOCKET_PROTOCOL)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|offered| offered.trim() == subprotocol)
+}
+
+/// Chooses a subprotocol in the answer.
+pub(crate) fn choose(response: &mut Response<Body>, subprotocol: &'static str) {
+    response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(subprotocol));
+}
+
+/// Every limit of tungstenite's that matters, set: its defaults allocate 128 KiB a connection, take messages
+/// of 64 MiB and queue without end.
+pub(crate) fn limits(max_message_bytes: usize) -> WebSocketConfig {
+    const READ_BUFFER: usize = 4 * 1024;
+    // Room for one message of the greatest size on its way out, and for the control frames beside it.
+    const BESIDE: usize = 16 * 1024;
+    WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER)
+        .write_buffer_size(0)
+        .max_write_buffer_size(max_message_bytes.saturating_add(BESIDE))
+        .max_message_size(Some(max_message_bytes))
+        .max_frame_size(Some(max_message_bytes))
+        .accept_unmasked_frames(false)
+}
+
+/// A close frame of ours.
+pub(crate) fn close_frame(code: CloseCode, reason: impl Into<String>) -> CloseFrame {
+    CloseFrame { code, reason: reason.into().into() }
+}
+
+/// The close code that a peer is owed for what it sent (RFC 6455, 7.4.1); none if the connection is gone.
+pub(crate) fn close_frame_for(error: &Error, max_message_bytes: usize) -> Option<CloseFrame> {
+    match error {
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake | ProtocolError::SendAfterClosing)
+        | Error::Io(_)
+        | Error::ConnectionClosed
+        | Error::AlreadyClosed => None,
+        Error::Utf8(_) => Some(close_frame(CloseCode::Invalid, "text is not valid UTF-8")),
+        Error::Capacity(_) => Some(close_frame(
+            CloseCode::Size,
+            format!("a message may have {max_message_bytes} bytes at most"),
+        )),
+        error => {
+            let mut reason = error.to_string();
+            reason.truncate(reason.floor_char_boundary(123));
+            Some(close_frame(CloseCode::Protocol, reason))
+        }
+    }
+}
+
+/// Fails the connection: sends the close frame, then reads on without heeding what comes, so that the frame
+/// is not lost to the reset which unread data would cause (RFC 6455, 7.1.1). Bounded by [`CLOSE_TIMEOUT`].
+pub(crate) async fn fail<S>(mut socket: WebSocketStream<S>, frame: CloseFrame)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let farewell = async {
+        socket.close(Some(frame)).await?;
+        let mut stream = socket.into_inner();
+        stream.shutdown().await?;
+        let mut sink = [0; 4096];
+        while stream.read(&mut sink).await? > 0 {}
+        Ok::<(), tungstenite::Error>(())
+    };
+    // Whether the peer took it or not, this is the end.
+    let _ = tokio::time::timeout(CLOSE_TIMEOUT, farewell).await;
+}

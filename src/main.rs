@@ -1,0 +1,7 @@
+//! The `headcount` program: see `headcount --help`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    headcount::cli::run(std::env::args_os())
+}

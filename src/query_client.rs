@@ -1,0 +1,187 @@
+//! A typed client of the query plane, for programs and for our own command line.
+
+use std::net::SocketAddr;
+
+use futures::{SinkExt, StreamExt};
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{self, Message, protocol::WebSocketConfig},
+};
+
+use crate::session::SessionInfo;
+
+/// Where the admin plane is unless somebody says otherwise.
+pub const DEFAULT_ADMIN: &str = "http://127.0.0.1:8081";
+
+/// One query socket. Questions are answered one at a time, in order.
+#[derive(Debug)]
+pub struct QueryClient {
+    socket: WebSocketStream<TcpStream>,
+    last_id: u64,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum QueryError {
+    /// The address cannot be understood.
+    #[error("admin address {0:?} is not of the form http://host:port")]
+    Address(String),
+    /// Nobody answers there, or the connection broke.
+    #[error("no admin plane can be reached at {address}: {reason}; is `headcount serve` running?")]
+    Unreachable {
+        /// What was asked.
+        address: String,
+        /// What the network said.
+        reason: String,
+    },
+    /// The server will not have us.
+    #[error("the admin plane at {address} refused: {reason}")]
+    NotAuthorised {
+        /// What was asked.
+        address: String,
+        /// What the server said.
+        reason: String,
+    },
+    /// The server answered with an error.
+    #[error("the server answered error {code}: {message}")]
+    Server {
+        /// The JSON-RPC code (PROTOCOL 3.1).
+        code: i32,
+        /// The server's words.
+        message: String,
+    },
+    /// The answer is none of the protocol's.
+    #[error("the answer cannot be understood: {0}")]
+    Garbled(String),
+}
+
+impl QueryClient {
+    /// Connects to `http://host:port`, `ws://host:port` or `host:port`.
+    ///
+    /// # Errors
+    ///
+    /// [`QueryError::Address`], [`QueryError::Unreachable`] or [`QueryError::NotAuthorised`].
+    pub async fn connect(admin: &str) -> Result<Self, QueryError> {
+        let authority = authority(admin)?;
+        let unreachable = |reason: String| QueryError::Unreachable { address: authority.to_owned(), reason };
+        let stream = TcpStream::connect(authority).await.map_err(|error| unreachable(error.to_string()))?;
+        let _ = stream.set_nodelay(true);
+        let url = format!("ws://{authority}/query");
+        // An answer may be of any size: its sender is the operator's own server.
+        let limits = WebSocketConfig::default()
+            .read_buffer_size(16 * 1024)
+            .max_message_size(None)
+            .max_frame_size(None);
+        match tokio_tungstenite::client_async_with_config(url, stream, Some(limits)).await {
+            Ok((socket, _)) => Ok(Self { socket, last_id: 0 }),
+            Err(tungstenite::Error::Http(response)) => {
+                let reason = refusal_text(&response);
+                Err(match response.status().as_u16() {
+                    401 | 403 => QueryError::NotAuthorised { address: authority.to_owned(), reason },
+                    _ => unreachable(reason),
+                })
+            }
+            Err(error) => Err(unreachable(error.to_string())),
+        }
+    }
+
+    /// `getSessionInfo`: the sessions whose user name and project fit, in no particular order.
+    ///
+    /// # Errors
+    ///
+    /// A [`QueryError`]; after [`QueryError::Server`] the client can go on asking.
+    pub async fn session_info(
+        &mut self,
+        username_filter: Option<&str>,
+        project_filter: Option<&str>,
+    ) -> Result<Vec<SessionInfo>, QueryError> {
+        self.call("getSessionInfo", &json!([username_filter, project_filter])).await
+    }
+
+    async fn call<T: DeserializeOwned>(&mut self, method: &str, params: &Value) -> Result<T, QueryError> {
+        #[derive(Deserialize)]
+        struct Response<T> {
+            id: u64,
+            result: Option<T>,
+            error: Option<ServerError>,
+        }
+        #[derive(Deserialize)]
+        struct ServerError {
+            code: i32,
+            message: String,
+        }
+        self.last_id += 1;
+        let id = self.last_id;
+        let request = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
+        let text = self.exchange(Message::text(request.to_string())).await?;
+        let response: Response<T> =
+            serde_json::from_str(&text).map_err(|error| QueryError::Garbled(error.to_string()))?;
+        match response {
+            Response { error: Some(ServerError { code, message }), .. } => {
+                Err(QueryError::Server { code, message })
+            }
+            Response { id: answered, result: Some(result), .. } if answered == id => Ok(result),
+            _ => Err(QueryError::Garbled("it is not the answer to the question".to_owned())),
+        }
+    }
+
+    async fn exchange(&mut self, request: Message) -> Result<String, QueryError> {
+        let broken =
+            |reason: String| QueryError::Unreachable { address: "the open query socket".to_owned(), reason };
+        self.socket.send(request).await.map_err(|error| broken(error.to_string()))?;
+        loop {
+            match self.socket.next().await {
+                Some(Ok(Message::Text(text))) => return Ok(text.as_str().to_owned()),
+                Some(Ok(Message::Close(frame))) => {
+                    let reason = frame.map_or("closed".to_owned(), |frame| frame.to_string());
+                    return Err(broken(reason));
+                }
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Err(broken(error.to_string())),
+                None => return Err(broken("closed".to_owned())),
+            }
+        }
+    }
+}
+
+/// The `host:port` of an admin address as people write it.
+fn authority(admin: &str) -> Result<&str, QueryError> {
+    let bad = || QueryError::Address(admin.to_owned());
+    let rest = ["http://", "ws://"]
+        .iter()
+        .find_map(|scheme| admin.strip_prefix(scheme))
+        .unwrap_or(admin)
+        .trim_end_matches('/');
+    let has_port = rest.parse::<SocketAddr>().is_ok()
+        || rest.rsplit_once(':').is_some_and(|(host, port)| {
+            !host.is_empty() && !host.contains([':', '/']) && port.parse::<u16>().is_ok()
+        });
+    if has_port { Ok(rest) } else { Err(bad()) }
+}
+
+fn refusal_text(response: &http::Response<Option<Vec<u8>>>) -> String {
+    let said = response
+        .body()
+        .as_deref()
+        .and_then(|body| serde_json::from_slice::<Value>(body).ok())
+        .and_then(|body| body["error"]["message"].as_str().map(str::to_owned));
+    said.map_or_else(|| response.status().to_string(), |said| format!("{} ({said})", response.status()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_admin_address_is_read_as_people_write_it() {
+        for good in ["http://127.0.0.1:8081", "ws://localhost:8081/", "plant:80", "http://[::1]:8081"] {
+            assert!(authority(good).is_ok(), "{good}");
+        }
+        for bad in ["", "127.0.0.1", "http://plant", "https://plant:1", "plant:x", "http://plant:1/x", ":1"] {
+            assert!(authority(bad).is_err(), "{bad}");
+        }
+    }
+}

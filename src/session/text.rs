@@ -1,0 +1,45 @@
+//! Text that a client said of itself, made harmless at the edge (PROTOCOL 2.3, "Hostile text").
+
+use std::borrow::Cow;
+
+/// How many characters of a `User-Agent` are kept.
+pub const MAX_USER_AGENT_CHARS: usize = 512;
+
+/// Takes out what could act on a reader's screen: C0, DEL and C1 control characters and the controls that
+/// turn the direction of writing.
+///
+/// What is left is still only a claim, and is escaped again wherever it is shown.
+pub fn clean(raw: &str) -> Cow<'_, str> {
+    if raw.contains(is_hostile) { Cow::Owned(raw.replace(is_hostile, "")) } else { Cow::Borrowed(raw) }
+}
+
+/// Whether [`clean`] takes this character out.
+pub fn is_hostile(c: char) -> bool {
+    // `is_control` is C0, DEL and C1; the rest are the bidirectional formatting characters of UAX #9.
+    c.is_control()
+        || matches!(c, '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+}
+
+/// The `User-Agent` as it is kept: cleaned, at most [`MAX_USER_AGENT_CHARS`], bytes that are no UTF-8 shown
+/// as U+FFFD.
+pub fn user_agent(raw: &[u8]) -> String {
+    clean(&String::from_utf8_lossy(raw)).chars().take(MAX_USER_AGENT_CHARS).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn controls_of_the_screen_and_of_direction_are_taken_out() {
+        assert_eq!(clean("bil\x1b[31mly\r\n\x07\x7f\u{9b}"), "bil[31mly");
+        assert_eq!(clean("a\u{202e}b\u{2066}c\u{200f}d\u{061c}e"), "abcde");
+        assert_eq!(clean("Zoë ☃ 🙂"), "Zoë ☃ 🙂");
+    }
+
+    #[test]
+    fn a_user_agent_is_cut_by_characters_and_never_fails() {
+        assert_eq!(user_agent(&[b'a', 0xff, b'b']), "a\u{fffd}b");
+        assert_eq!(user_agent("é".repeat(600).as_bytes()), "é".repeat(512));
+    }
+}
