@@ -7,6 +7,7 @@ pub mod cli;
 mod clients;
 pub mod config;
 mod edge;
+mod load;
 pub mod query_client;
 pub mod server;
 pub mod session;

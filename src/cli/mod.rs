@@ -2,8 +2,13 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "printing is this module's business")]
 
+mod demo;
+mod rows;
+mod screen;
 mod serve;
+mod sessions;
 mod settings;
+mod table;
 mod units;
 
 use std::{
@@ -27,12 +32,16 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Demo(demo::Arguments),
     Serve(serve::Arguments),
+    Sessions(sessions::Arguments),
 }
 
 /// Why a command failed: what to say in one line, and the program's exit code (PROTOCOL 1).
 #[derive(Debug)]
 enum Failure {
+    /// 0: whoever read our output has read enough.
+    ReaderGone,
     /// 1: it was tried and did not work.
     Failed(String),
     /// 2: it cannot be meant so.
@@ -48,6 +57,7 @@ type Outcome = Result<(), Failure>;
 impl Failure {
     fn code(&self) -> u8 {
         match self {
+            Self::ReaderGone => 0,
             Self::Failed(_) => 1,
             Self::Usage(_) => 2,
             Self::NotAuthorised(_) => 3,
@@ -55,12 +65,14 @@ impl Failure {
         }
     }
 
-    fn message(&self) -> &str {
-        let (Self::Failed(message)
-        | Self::Usage(message)
-        | Self::NotAuthorised(message)
-        | Self::Unreachable(message)) = self;
-        message
+    fn message(&self) -> Option<&str> {
+        match self {
+            Self::ReaderGone => None,
+            Self::Failed(message)
+            | Self::Usage(message)
+            | Self::NotAuthorised(message)
+            | Self::Unreachable(message) => Some(message),
+        }
     }
 }
 
@@ -78,7 +90,10 @@ impl From<QueryError> for Failure {
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
-        Self::Failed(error.to_string())
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::ReaderGone,
+            _ => Self::Failed(error.to_string()),
+        }
     }
 }
 
@@ -89,12 +104,16 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => return explain(&error),
     };
     let outcome = match arguments.command {
+        Command::Demo(arguments) => demo::run(&arguments),
         Command::Serve(arguments) => serve::run(arguments),
+        Command::Sessions(arguments) => sessions::run(arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("headcount: {}", failure.message());
+            if let Some(message) = failure.message() {
+                eprintln!("headcount: {message}");
+            }
             ExitCode::from(failure.code())
         }
     }

@@ -196,7 +196,7 @@ impl Settings {
 /// As many sessions as descriptors are left for, once administrators, newcomers and files have theirs.
 fn sessions_for(descriptors: usize) -> usize {
     const OTHERS: usize = 1536;
-    descriptors.saturating_sub(OTHERS).clamp(descriptors / 2, 100_000)
+    descriptors.saturating_sub(OTHERS).max(descriptors / 2).min(100_000)
 }
 
 fn address(name: &str, text: &str) -> Result<SocketAddr, Failure> {

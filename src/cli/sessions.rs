@@ -1,0 +1,165 @@
+use std::{
+    io::{self, IsTerminal, Write},
+    time::Duration,
+};
+
+use clap::{Args, ValueEnum};
+use crossterm::terminal;
+use tokio::time;
+
+use super::{Failure, Outcome, is_colourful, rows, screen::Screen, table, units::Span};
+use crate::{
+    query_client::{DEFAULT_ADMIN, QueryClient},
+    session::SessionInfo,
+};
+
+/// Show who is connected
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Only this user's sessions: the whole name, with * for any run and ? for any one character
+    #[arg(long, value_name = "FILTER")]
+    user: Option<String>,
+    /// Only this project's sessions, by the same rules
+    #[arg(long, value_name = "FILTER")]
+    project: Option<String>,
+    /// How to write them
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    output: Output,
+    /// Ask again after every so long, such as 2s, until Ctrl-C
+    #[arg(long, value_name = "TIME")]
+    watch: Option<Span>,
+    /// Where the admin plane is
+    #[arg(long, env = "HEADCOUNT_ADMIN", value_name = "URL", default_value = DEFAULT_ADMIN)]
+    admin: String,
+}
+
+/// What the rows are written as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// For people: fits the terminal
+    Table,
+    /// One array
+    Json,
+    /// One object a line
+    Ndjson,
+    /// For spreadsheets
+    Csv,
+}
+
+pub(super) fn run(arguments: Arguments) -> Outcome {
+    let Arguments { user, project, output, watch, admin } = arguments;
+    let every = watch.map(|span| span.0);
+    if every.is_some_and(|every| every < Duration::from_millis(100)) {
+        return Err(Failure::Usage("watch must be at least 100ms".to_owned()));
+    }
+    super::runtime()?.block_on(async {
+        let stop = super::interrupted()?;
+        let mut client = QueryClient::connect(&admin).await?;
+        let question = Question { user, project };
+        match every {
+            None => {
+                let rows = question.ask(&mut client).await?;
+                write(&rows, output, true, &mut io::stdout().lock())
+            }
+            Some(every) => {
+                tokio::select! {
+                    outcome = watch_sessions(&mut client, &question, output, every) => outcome,
+                    () = stop => Ok(()),
+                }
+            }
+        }
+    })
+}
+
+/// Whose sessions are asked for.
+#[derive(Debug, Default)]
+pub(super) struct Question {
+    user: Option<String>,
+    project: Option<String>,
+}
+
+impl Question {
+    /// The rows, in the order a person looks for.
+    async fn ask(&self, client: &mut QueryClient) -> Result<Vec<SessionInfo>, Failure> {
+        let mut rows = client.session_info(self.user.as_deref(), self.project.as_deref()).await?;
+        rows.sort_by(table::by_user);
+        Ok(rows)
+    }
+}
+
+async fn watch_sessions(
+    client: &mut QueryClient,
+    question: &Question,
+    output: Output,
+    every: Duration,
+) -> Outcome {
+    if output == Output::Table {
+        return watch_table(client, question, every, "headcount sessions").await;
+    }
+    let mut ticks = ticks(every);
+    for n in 0_u64.. {
+        ticks.tick().await;
+        write(&question.ask(client).await?, output, n == 0, &mut io::stdout().lock())?;
+    }
+    Ok(())
+}
+
+/// Shows the table again and again: in place on a terminal, one after the other elsewhere.
+pub(super) async fn watch_table(
+    client: &mut QueryClient,
+    question: &Question,
+    every: Duration,
+    headline: &str,
+) -> Outcome {
+    let mut screen = if io::stdout().is_terminal() { Some(Screen::take()?) } else { None };
+    let mut ticks = ticks(every);
+    loop {
+        ticks.tick().await;
+        let rows = question.ask(client).await?;
+        match &mut screen {
+            Some(screen) => {
+                let headline = format!("{headline}  ·  every {}  ·  Ctrl-C ends", Span(every));
+                screen.draw(&headline, &rows)?;
+            }
+            None => {
+                let mut out = io::stdout().lock();
+                write(&rows, Output::Table, true, &mut out)?;
+                writeln!(out)?;
+            }
+        }
+    }
+}
+
+fn ticks(every: Duration) -> time::Interval {
+    let mut ticks = time::interval(every);
+    ticks.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
+    ticks
+}
+
+fn write(rows: &[SessionInfo], output: Output, first: bool, out: &mut impl Write) -> Outcome {
+    match output {
+        Output::Table => write_table(rows, out)?,
+        Output::Json => rows::json(rows, out)?,
+        Output::Ndjson => rows::ndjson(rows, out)?,
+        Output::Csv => rows::csv(rows, first, out)?,
+    }
+    Ok(out.flush()?)
+}
+
+fn write_table(rows: &[SessionInfo], out: &mut impl Write) -> io::Result<()> {
+    let stdout = io::stdout();
+    let width = if stdout.is_terminal() {
+        terminal::size().ok().map(|(width, _)| width).filter(|width| *width > 0)
+    } else {
+        None
+    };
+    let bold = |line: &str| {
+        if is_colourful(&stdout) { format!("\x1b[1m{line}\x1b[0m") } else { line.to_owned() }
+    };
+    let lines = table::lines(rows, width);
+    if let Some((header, rest)) = lines.split_first() {
+        writeln!(out, "{}", bold(header))?;
+        rest.iter().try_for_each(|line| writeln!(out, "{line}"))?;
+    }
+    writeln!(out, "\n{}", bold(&table::totals(rows)))
+}
