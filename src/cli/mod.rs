@@ -18,7 +18,7 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{Parser, Subcommand, error::ErrorKind};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind};
 
 use crate::query_client::QueryError;
 
@@ -99,7 +99,8 @@ impl From<io::Error> for Failure {
 
 /// Runs the program with these arguments, the program's own name first.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let arguments = match Arguments::try_parse_from(arguments) {
+    let parsed = grammar().try_get_matches_from(arguments);
+    let arguments = match parsed.and_then(|found| Arguments::from_arg_matches(&found)) {
         Ok(arguments) => arguments,
         Err(error) => return explain(&error),
     };
@@ -117,6 +118,16 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             ExitCode::from(failure.code())
         }
     }
+}
+
+/// The arguments with a help that can be read: what holds for every setting is said once.
+fn grammar() -> clap::Command {
+    const FOOTER: &str = "Each setting may also be given in the environment, as HEADCOUNT_LISTEN for \
+        --listen, and in the file, as listen = \"127.0.0.1:8080\".\n\
+        Times are written 250ms, 30s or 5m, sizes 65536, 64KiB or 16MiB.";
+    Arguments::command().mut_subcommand("serve", |serve| {
+        serve.after_help(FOOTER).mut_args(|arg| arg.hide_env(true).hide_possible_values(true))
+    })
 }
 
 /// The runtime of the commands that need one.

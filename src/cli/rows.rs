@@ -24,7 +24,7 @@ pub(super) fn ndjson(rows: &[SessionInfo], out: &mut impl Write) -> io::Result<(
 pub(super) fn csv(rows: &[SessionInfo], with_header: bool, out: &mut impl Write) -> io::Result<()> {
     let mut csv = csv::Writer::from_writer(out);
     if with_header {
-        csv.write_record(HEADER)?;
+        csv.write_record(HEADER).map_err(as_io)?;
     }
     for row in rows {
         let texts =
@@ -46,9 +46,18 @@ pub(super) fn csv(rows: &[SessionInfo], with_header: bool, out: &mut impl Write)
             total,
             &clean(&serde_json::to_string(&row.page_ids)?),
             &row.authorized.to_string(),
-        ])?;
+        ])
+        .map_err(as_io)?;
     }
     csv.flush()
+}
+
+/// The cause itself: a reader that has gone must be known as such.
+fn as_io(error: csv::Error) -> io::Error {
+    match error.into_kind() {
+        csv::ErrorKind::Io(error) => error,
+        other => io::Error::other(format!("{other:?}")),
+    }
 }
 
 const HEADER: [&str; 13] = [

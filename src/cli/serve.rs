@@ -13,7 +13,7 @@ use crate::server::{self, Drained, Listeners};
 /// Run the server: clients connect to one address, administrators ask at the other
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// A TOML file with the settings below, by the same names; flags and environment go before it
+    /// A TOML file with the settings below; flags and environment win over it
     #[arg(long, env = "HEADCOUNT_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]

@@ -37,16 +37,16 @@ pub(super) struct Settings {
     #[arg(long, env = "HEADCOUNT_ADMIN_LISTEN", value_name = "ADDRESS")]
     admin_listen: Option<String>,
     /// Where user names come from [default: open]
-    #[arg(long, env = "HEADCOUNT_IDENTITY", value_name = "MODE", hide_possible_values = true)]
+    #[arg(long, env = "HEADCOUNT_IDENTITY", value_name = "MODE")]
     identity: Option<IdentityMode>,
     /// Let the admin plane listen on the network with nothing to protect it
-    #[arg(long, env = "HEADCOUNT_INSECURE_ADMIN", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    #[arg(long, env = "HEADCOUNT_INSECURE_ADMIN", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     insecure_admin: Option<bool>,
     /// The largest message of a client [default: 64KiB]
     #[arg(long, env = "HEADCOUNT_MAX_MESSAGE_BYTES", value_name = "SIZE")]
     max_message_bytes: Option<Size>,
     /// Send every application message back, for conformance suites and round-trip timing
-    #[arg(long, env = "HEADCOUNT_ECHO", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    #[arg(long, env = "HEADCOUNT_ECHO", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     echo: Option<bool>,
     /// The most sessions in all; 0 is no limit [default: what the descriptors allow, 100000 at most]
     #[arg(long, env = "HEADCOUNT_MAX_SESSIONS", value_name = "N")]

@@ -1,0 +1,178 @@
+//! The command line, as its users meet it.
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    net::TcpListener,
+    process::{Output, Stdio},
+};
+
+use serde_json::Value;
+
+use crate::harness::{RawSocket, Server, TEXT, headcount};
+
+fn sessions(server: &Server, arguments: &[&str]) -> Output {
+    headcount().args(["sessions", "--admin", &server.admin_url()]).args(arguments).output().unwrap()
+}
+
+#[track_caller]
+fn stdout(output: Output) -> String {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.stderr.is_empty(), "words go to stderr only when there is something to say");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn crowd(server: &Server) -> Vec<RawSocket> {
+    let mut crowd: Vec<_> = [("billy", "p"), ("billy", "q"), ("zoe%1b[31m", "p")]
+        .map(|(user, project)| {
+            RawSocket::open(server.clients, &format!("/ws/{project}?username={user}&pageId=p1"))
+        })
+        .into();
+    crowd[0].send(TEXT, &[b'x'; 2048]);
+    crowd[0].barrier();
+    crowd
+}
+
+#[test]
+fn the_table_is_plain_in_a_pipe_and_ends_with_the_totals() {
+    let server = Server::start(&[]);
+    let _crowd = crowd(&server);
+    let table = stdout(sessions(&server, &[]));
+    let lines: Vec<_> = table.lines().collect();
+    assert!(!table.contains('\x1b'), "no colour and no client's control reaches a pipe: {table:?}");
+    assert!(lines[0].starts_with("USER"), "{table}");
+    assert!(lines[1].starts_with("billy") && lines[1].contains("2.0 KiB"), "{table}");
+    assert!(lines[3].starts_with("zoe[31m"), "{table}");
+    assert_eq!(lines[4], "");
+    assert_eq!(lines[5], "3 sessions, 2 users, 2 projects, 3 pages, 2.0 KiB sent");
+    assert_eq!(lines.len(), 6);
+}
+
+#[test]
+fn filters_go_to_the_server_as_they_are() {
+    let server = Server::start(&[]);
+    let _crowd = crowd(&server);
+    let count = |arguments: &[&str]| {
+        let arguments = [arguments, &["-o", "ndjson"]].concat();
+        stdout(sessions(&server, &arguments)).lines().count()
+    };
+    assert_eq!(count(&[]), 3);
+    assert_eq!(count(&["--user", "billy"]), 2);
+    assert_eq!(count(&["--user", "b*", "--project", "q"]), 1);
+    assert_eq!(count(&["--user", "nobody"]), 0);
+}
+
+#[test]
+fn every_format_holds_the_same_rows() {
+    let server = Server::start(&[]);
+    let _crowd = crowd(&server);
+    let json: Vec<Value> = serde_json::from_str(&stdout(sessions(&server, &["-o", "json"]))).unwrap();
+    let ndjson: Vec<Value> = stdout(sessions(&server, &["-o", "ndjson"]))
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let csv = stdout(sessions(&server, &["-o", "csv"]));
+    let ids = |rows: &[Value]| rows.iter().map(|row| row["id"].clone()).collect::<Vec<_>>();
+    assert_eq!(ids(&json), ids(&ndjson));
+    assert_eq!(json[0].as_object().unwrap().len(), 13);
+    assert_eq!(csv.lines().count(), 4);
+    assert!(csv.starts_with("userAgent,id,username,project,uptime,"), "{csv}");
+    assert!(csv.lines().nth(1).unwrap().contains(",billy,p,"), "{csv}");
+}
+
+#[test]
+fn exit_codes_tell_unreachable_from_refused_from_mistaken() {
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let run = |admin: &str| headcount().args(["sessions", "--admin", admin]).output().unwrap();
+    let fails = |output: Output, code: i32, says: &str| {
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        assert!(said.contains(says) && said.lines().count() == 1, "{said}");
+    };
+    fails(run(&closed), 4, &closed);
+    fails(run("ftp://x"), 2, "ftp://x");
+    fails(run("127.0.0.1"), 2, "host:port");
+    let server = Server::start(&[]);
+    fails(run(&server.clients.to_string()), 4, "404");
+    // By a name that is not its own, the admin plane refuses: no alias of this machine is on its list.
+    let other_name = format!("ip6-localhost:{}", server.admin.port());
+    let output = run(&other_name);
+    assert!(matches!(output.status.code(), Some(3 | 4)), "{output:?}");
+    fails(sessions(&server, &["--watch", "1ms"]), 2, "100ms");
+    fails(sessions(&server, &["-o", "xml"]), 2, "xml");
+}
+
+#[test]
+fn a_name_that_the_admin_plane_does_not_know_is_not_authorised() {
+    let server = Server::start(&["--allowed-hosts", "other"]);
+    // 127.0.0.2 reaches the listener of no address but its own; a name is what is refused.
+    let output = headcount()
+        .args(["sessions", "--admin", &format!("http://{}:{}", hostname(), server.admin.port())])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    match output.status.code() {
+        Some(3) => assert!(said.contains("403") && said.contains("--allowed-hosts"), "{said}"),
+        // Where this machine's name leads to another address of it, nobody listens.
+        Some(4) => assert!(said.contains("can be reached"), "{said}"),
+        other => panic!("{other:?}: {said}"),
+    }
+}
+
+fn hostname() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
+}
+
+#[test]
+fn a_reader_that_has_read_enough_is_no_failure() {
+    let server = Server::start(&[]);
+    let _crowd: Vec<_> = (0..300).map(|_| RawSocket::open(server.clients, "/ws/p")).collect();
+    for output in ["table", "json", "ndjson", "csv"] {
+        let mut child = headcount()
+            .args(["sessions", "--admin", &server.admin_url(), "-o", output, "--watch", "100ms"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let status = child.wait().unwrap();
+        let mut said = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        assert_eq!((status.code(), &*said), (Some(0), ""), "{output}");
+    }
+}
+
+#[test]
+fn watching_ends_when_the_server_does() {
+    let server = Server::start(&[]);
+    let mut child = headcount()
+        .args(["sessions", "--admin", &server.admin_url(), "-o", "csv", "--watch", "100ms"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.next().unwrap().unwrap().starts_with("userAgent,"));
+    server.terminate();
+    assert_eq!(child.wait().unwrap().code(), Some(4));
+}
+
+#[test]
+fn the_demo_shows_a_living_plant_and_ends() {
+    let output = headcount().args(["demo", "--duration", "4s"]).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{said}");
+    let shown = String::from_utf8(output.stdout).unwrap();
+    let pictures: Vec<_> = shown.split("PROJECT").skip(1).collect();
+    assert!(pictures.len() >= 2, "{shown}");
+    for scope in ["browser", "ios", "android", "designer"] {
+        assert!(pictures[1].contains(scope), "{scope}: {shown}");
+    }
+    let totals = |picture: &str| {
+        let line = picture.lines().find(|line| line.contains(" sessions, ")).unwrap();
+        let sessions: u32 = line.split(' ').next().unwrap().parse().unwrap();
+        (sessions, line.to_owned())
+    };
+    assert!((50..=60).contains(&totals(pictures[1]).0), "{shown}");
+    assert_ne!(totals(pictures[0]).1, totals(pictures[1]).1, "it lives");
+}

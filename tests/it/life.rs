@@ -1,0 +1,181 @@
+//! How the server starts, and how it ends.
+
+use std::{net::TcpListener, process::Output, time::Instant};
+
+use crate::harness::{CLOSE, RawSocket, Server, TEXT, UPGRADE, eventually, get, headcount, request, root};
+
+fn serve(arguments: &[&str]) -> Output {
+    headcount().arg("serve").args(arguments).output().unwrap()
+}
+
+/// One line on stderr that says this, nothing on stdout, and this exit code.
+#[track_caller]
+fn refuses(output: &Output, code: i32, says: &[&str]) {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    for part in says {
+        assert!(stderr.contains(part), "{part}: {stderr}");
+    }
+    assert!(output.stdout.is_empty());
+}
+
+#[test]
+fn a_mistake_is_one_line_that_names_it() {
+    refuses(&serve(&["--lisen", "127.0.0.1:0"]), 2, &["--lisen", "--listen"]);
+    refuses(&serve(&["--listen", "8080"]), 2, &["listen \"8080\" is no address", "127.0.0.1:8080"]);
+    refuses(&serve(&["--max-message-bytes", "64kb"]), 2, &["--max-message-bytes", "64kb", "64KiB"]);
+    refuses(&serve(&["--request-timeout", "5"]), 2, &["--request-timeout", "like 250ms, 30s or 5m"]);
+    refuses(&serve(&["--identity", "trust-me"]), 2, &["--identity", "open"]);
+    refuses(&serve(&["--identity", "jwt"]), 2, &["identity jwt is not in this build"]);
+    refuses(&serve(&["--config", "/nowhere/at.toml"]), 2, &["config /nowhere/at.toml cannot be read"]);
+    refuses(
+        &serve(&["--admin-listen", "0.0.0.0:0"]),
+        2,
+        &["admin-listen", "not loopback", "--insecure-admin"],
+    );
+    refuses(&serve(&["--listen", "0.0.0.0:0"]), 2, &["listen", "not loopback", "--identity open"]);
+    refuses(&headcount().arg("sevre").output().unwrap(), 2, &["sevre"]);
+    let environment = headcount().args(["serve"]).env("HEADCOUNT_ECHO", "perhaps").output().unwrap();
+    refuses(&environment, 2, &["echo", "perhaps"]);
+}
+
+#[test]
+fn a_taken_port_is_named() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    refuses(&serve(&["--listen", &address]), 1, &["cannot listen on", &address, "in use"]);
+    refuses(
+        &serve(&["--listen", "127.0.0.1:0", "--admin-listen", &address]),
+        1,
+        &["cannot listen on", &address],
+    );
+}
+
+#[test]
+fn a_mistake_in_the_file_is_named_with_its_line() {
+    let file = root().join("target").join(format!("test-{}.toml", std::process::id()));
+    let path = file.to_str().unwrap();
+    let with = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        serve(&["--config", path])
+    };
+    refuses(&with("echo = true\nlisten-to = '127.0.0.1:0'\n"), 2, &[path, "line 2", "listen-to", "`listen`"]);
+    refuses(&with("echo = 'yes'\n"), 2, &[path, "line 1", "boolean"]);
+    refuses(&with("max-message-bytes = '64 bytes'\n"), 2, &[path, "line 1", "64 bytes", "64KiB"]);
+    refuses(&with("listen = \n"), 2, &[path, "line 1"]);
+    std::fs::remove_file(&file).unwrap();
+}
+
+#[test]
+fn flags_go_before_the_environment_and_that_before_the_file() {
+    let file = root().join("target").join(format!("test-order-{}.toml", std::process::id()));
+    std::fs::write(&file, "max-message-bytes = '10B'\necho = true\nmax-sessions-per-address = 1\n").unwrap();
+    // The harness clears HEADCOUNT_ variables, so the middle one is tried by a mistake in it.
+    let output = headcount()
+        .args(["serve", "--listen", "x", "--config"])
+        .arg(&file)
+        .env("HEADCOUNT_LISTEN", "y")
+        .output()
+        .unwrap();
+    refuses(&output, 2, &["listen \"x\""]);
+    let output = headcount()
+        .arg("serve")
+        .env("HEADCOUNT_CONFIG", &file)
+        .env("HEADCOUNT_LISTEN", "y")
+        .output()
+        .unwrap();
+    refuses(&output, 2, &["listen \"y\""]);
+    let server = Server::start(&["--config", file.to_str().unwrap(), "--max-message-bytes=20B"]);
+    let mut client = RawSocket::open(server.clients, "/ws/p");
+    client.send(TEXT, &[b'x'; 20]);
+    assert_eq!(client.receive(), Some((TEXT, vec![b'x'; 20])), "the file's echo, the flag's limit");
+    assert_eq!(request(server.clients, "GET", "/ws/p", UPGRADE, "").status, 429, "the file's limit");
+    std::fs::remove_file(&file).unwrap();
+}
+
+#[test]
+fn a_signal_drains_and_the_server_ends_well() {
+    for signal in ["TERM", "INT"] {
+        let mut server = Server::start(&[]);
+        let mut clients: Vec<_> =
+            (0..20).map(|_| RawSocket::open(server.clients, "/ws/p?username=billy")).collect();
+        let mut query = RawSocket::open(server.admin, "/query");
+        let begun = Instant::now();
+        server.signal(signal);
+        for client in &mut clients {
+            let (opcode, payload) = client.receive().expect("a close frame");
+            assert_eq!((opcode, u16::from_be_bytes([payload[0], payload[1]])), (CLOSE, 1001));
+            client.send(CLOSE, &1001_u16.to_be_bytes());
+            assert_eq!(client.receive(), None);
+        }
+        let (opcode, payload) = query.receive().expect("a close frame");
+        assert_eq!((opcode, u16::from_be_bytes([payload[0], payload[1]])), (CLOSE, 1001));
+        drop(query);
+        let (status, said) = server.ended();
+        assert_eq!(status.code(), Some(0), "{said}");
+        assert!(said.contains("20 connections were open; 20 left, 0 were cut"), "{said}");
+        assert!(begun.elapsed().as_secs() < 4, "nobody was waited for in vain");
+    }
+}
+
+#[test]
+fn while_it_drains_it_lets_nobody_in_and_still_answers_administrators() {
+    let server = Server::start(&["--grace-period", "3s"]);
+    let mut stubborn = RawSocket::open(server.clients, "/ws/p?username=stubborn");
+    let mut query = RawSocket::open(server.admin, "/query");
+    server.signal("TERM");
+    let ready = eventually("the drain", || {
+        let response = get(server.admin, "/readyz");
+        if response.status == 503 { Ok(response) } else { Err(response.status) }
+    });
+    assert!(ready.header("retry-after").is_some());
+    let refused = request(server.clients, "GET", "/ws/p", UPGRADE, "");
+    assert_eq!((refused.status, &*refused.error().0), (503, "draining"));
+    assert!(refused.header("retry-after").is_some());
+    // What a client sends until it has answered the close is counted.
+    stubborn.send(TEXT, b"last words");
+    server.row("stubborn", |row| row["totalBytesSent"] == 10);
+    query.send(TEXT, br#"{"jsonrpc":"2.0","id":1,"method":"getSessionInfo"}"#);
+    assert_eq!(query.receive().unwrap().0, TEXT);
+}
+
+#[test]
+fn whoever_does_not_leave_is_not_waited_for() {
+    let server = Server::start(&["--grace-period", "300ms"]);
+    let stubborn = RawSocket::open(server.clients, "/ws/p");
+    let begun = Instant::now();
+    let (status, said) = server.terminate();
+    assert_eq!(status.code(), Some(0), "{said}");
+    assert!(said.contains("1 connections were open; 0 left, 1 were cut"), "{said}");
+    assert!(begun.elapsed().as_millis() < 2000, "{:?}", begun.elapsed());
+    drop(stubborn);
+}
+
+#[test]
+fn a_client_that_reads_nothing_of_its_echo_cannot_hold_the_server_up() {
+    let server = Server::start(&["--echo", "--grace-period", "500ms"]);
+    let mut deaf = RawSocket::open(server.clients, "/ws/p?username=deaf");
+    deaf.stream.set_write_timeout(Some(std::time::Duration::from_millis(500))).unwrap();
+    let message = crate::harness::frame(0x82, &[0; 60_000]);
+    while std::io::Write::write_all(&mut deaf.stream, &message).is_ok() {}
+    let mut other = RawSocket::open(server.clients, "/ws/p?username=other");
+    other.send(TEXT, b"hello");
+    assert_eq!(other.receive(), Some((TEXT, b"hello".to_vec())));
+    let begun = Instant::now();
+    let (status, _) = server.terminate();
+    assert_eq!(status.code(), Some(0));
+    assert!(begun.elapsed().as_secs() < 4);
+}
+
+#[test]
+fn the_start_tells_both_addresses_and_what_to_try() {
+    // `Server::start` reads the first two lines; this is the third.
+    let help = headcount().args(["serve", "--help"]).output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    for flag in
+        ["--listen", "--admin-listen", "--config", "--max-message-bytes", "--echo", "HEADCOUNT_LISTEN"]
+    {
+        assert!(help.contains(flag), "{flag}");
+    }
+}

@@ -1,0 +1,15 @@
+//! Everything over real sockets, against the real program.
+
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is the verdict")]
+
+mod architecture;
+mod autobahn;
+mod bad_input;
+mod cli;
+mod counting;
+mod harness;
+mod life;
+mod query;
+mod readme;
+mod real_clients;
+mod scripting;
