@@ -1,6 +1,60 @@
 //! **headcount** tells who is connected right now, from where, on which pages, with how much traffic.
 //!
-//! Placeholder: the architecture page is written below.
+//! Each browser, phone app or designer holds a WebSocket; an administrator asks `getSessionInfo` and gets exact
+//! rows. This page is the map for whoever picks up the code; [`protocol`] is what clients and scripts rely on.
+//! To run a server inside a program of your own, start at [`server::run`].
+//!
+//! # The picture
+//!
+//! ```text
+//!  client ── edge::accept ── clients::upgrade ── clients::connection ──► session::Session (its own, no look-up)
+//!                                 │ join                                          │
+//!                                 └────────────► session::Registry ◄── leave ─────┘
+//!                                                      │ select
+//!  administrator ── edge::accept ── admin::http ── admin::rpc ── admin::methods ──► rows
+//! ```
+//!
+//! | module | holds | may name |
+//! |---|---|---|
+//! | [`session`] | the model: sessions, registry, rows, filters. Pure: no socket, no task, no clock | nothing of ours |
+//! | [`config`] | the one validated configuration | `session` |
+//! | `edge` | what both planes share: accepting, refusals, `Origin` and `Host`, the WebSocket's upgrade and end, the clock | nothing of ours |
+//! | `clients` | the client plane: who may come in, and the counting | `session`, `config`, `edge` |
+//! | `admin` | the query plane: JSON-RPC and HTTP | `session`, `config`, `edge` |
+//! | [`server`] | the two planes over given listeners, until told to stop; the drain | all above |
+//! | [`query_client`] | a typed client of the query plane | `session` |
+//! | `load` | the load harness with its ledger, and the demo's crowd | `session`, `query_client` |
+//! | [`cli`] | the only place that reads arguments and environment, prints, and exits | all |
+//! | `sdk/python` | the scripting function `system.perspective.getSessionInfo`, one source for every Python | - |
+//!
+//! A test (`tests/it/architecture.rs`) holds the arrows.
+//!
+//! # What always holds
+//!
+//! 1. A message costs its session two short stores: no map is touched, nothing is allocated for counting, no lock
+//!    is held for more than a few stores.
+//! 2. `dashmap` is named in `session/registry.rs` alone. No guard of it leaves that file, and none lives across an
+//!    `.await` (`.clippy.toml` denies it).
+//! 3. A client has joined before it can see the 101, and has left before it can see the answer to its close frame.
+//! 4. One task owns one connection. Leaving is a `Drop`, so a panic or an abort leaks no session.
+//! 5. Every buffer, list and wait has a bound with a name in [`config`] or a constant beside its use.
+//! 6. A row is never torn: `recentBytesSent` and `totalBytesSent` are of the same message.
+//! 7. An answer of many rows is made off the threads that serve sockets.
+//! 8. [`server::run`] binds nothing and decides nothing about its end: the caller does both.
+//! 9. Flags, environment and file become one checked configuration before anything binds.
+//! 10. Nothing a client sends reaches a terminal, a log line or a spreadsheet unescaped.
+//!
+//! # Choices that are not obvious
+//!
+//! - **hyper reads the requests of the client plane, tungstenite judges the handshake.** tungstenite's own acceptor
+//!   answers nothing to what is no upgrade, and has no timeout. After the 101 the bare stream goes to a task of its
+//!   own, so that no HTTP state stays with a session.
+//! - **The counters of a session are under a mutex.** A session may have several connections, so there may be
+//!   several writers; an uncontended lock costs a few nanoseconds, and a row cannot be torn by construction.
+//! - **tungstenite does not tell of every frame** (parts of a message, for one), but each must restart `lastComm`.
+//!   So the stream under it notes whenever bytes come: the silence ends with the first byte of a frame, not its last.
+//! - **A failing connection is read on after its close frame**: a socket closed with unread data is reset, and the
+//!   reset may destroy the frame that says why.
 
 mod admin;
 pub mod cli;
@@ -11,3 +65,6 @@ mod load;
 pub mod query_client;
 pub mod server;
 pub mod session;
+
+#[doc = include_str!("protocol.md")]
+pub mod protocol {}

@@ -73,6 +73,8 @@ impl QueryClient {
         // An answer may be of any size: its sender is the operator's own server.
         let limits = WebSocketConfig::default()
             .read_buffer_size(16 * 1024)
+            .write_buffer_size(0)
+            .max_write_buffer_size(1024 * 1024)
             .max_message_size(None)
             .max_frame_size(None);
         match tokio_tungstenite::client_async_with_config(url, stream, Some(limits)).await {

@@ -2,7 +2,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 use tracing::Level;
-use tracing_subscriber::fmt::time::ChronoUtc;
+use tracing_subscriber::{
+    filter::Targets, fmt::time::ChronoUtc, layer::SubscriberExt, util::SubscriberInitExt,
+};
 
 use super::{
     Outcome,
@@ -56,12 +58,13 @@ fn raise_descriptors() -> usize {
 }
 
 fn log_to_stderr(level: LogLevel) {
-    tracing_subscriber::fmt()
-        .with_max_level(Level::from(level))
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(super::is_colourful(&std::io::stderr()))
-        .with_timer(ChronoUtc::new("%Y-%m-%dT%H:%M:%S%.3fZ".to_owned()))
-        .init();
+        .with_timer(ChronoUtc::new("%Y-%m-%dT%H:%M:%S%.3fZ".to_owned()));
+    // Our own words only: the libraries' finer levels print what clients send, tokens among it.
+    let ours = Targets::new().with_target("headcount", Level::from(level));
+    tracing_subscriber::registry().with(ours).with(lines).init();
 }
 
 impl From<LogLevel> for Level {

@@ -3,8 +3,14 @@ use std::{convert::Infallible, future::ready, net::IpAddr, sync::Arc};
 use http::Request;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    time,
+};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{TaskTracker, task_tracker::TaskTrackerToken},
+};
 
 use super::{
     connection::{self, Stamped},
@@ -25,6 +31,9 @@ const OPEN_BESIDE_SESSIONS: usize = 256;
 
 /// The largest request head, in bytes: a project, parameters and headers of honest clients fit many times.
 const MAX_REQUEST_HEAD: usize = 32 * 1024;
+
+/// How many request timeouts a connection may last that asks, and asks again, but never becomes a WebSocket.
+const HTTP_LIFE: u32 = 4;
 
 /// The client plane, shared by all its connections.
 #[derive(Debug)]
@@ -61,7 +70,6 @@ impl ClientPlane {
         };
         let Some((admitted, task)) = admitted else { return };
         let plane = self;
-        let span_peer = peer;
         tokio::spawn(async move {
             let _held = (place, task);
             let Admitted { membership, speaks_headcount } = admitted;
@@ -69,7 +77,7 @@ impl ClientPlane {
             let cut = plane.cut.clone();
             let run = connection::run(stream, membership, speaks_headcount, &plane);
             if cut.run_until_cancelled(run).await.is_none() {
-                tracing::debug!(peer = %span_peer, "cut at the end of the grace period");
+                tracing::debug!(%peer, "cut at the end of the grace period");
             }
         });
     }
@@ -79,7 +87,7 @@ impl ClientPlane {
         &self,
         stream: TcpStream,
         peer: IpAddr,
-        admitted: &mut Option<(Admitted, tokio_util::task::task_tracker::TaskTrackerToken)>,
+        admitted: &mut Option<(Admitted, TaskTrackerToken)>,
     ) -> Option<(TcpStream, bytes::Bytes)> {
         let admitted = std::sync::Mutex::new(admitted);
         let service = service_fn(|request: Request<Incoming>| {
@@ -101,8 +109,10 @@ impl ClientPlane {
             .header_read_timeout(self.config.request_timeout)
             .max_buf_size(MAX_REQUEST_HEAD)
             .serve_connection(TokioIo::new(stream), service);
+        // The header timeout ends who is slow to ask; this ends who is slow to read, or asks without end.
+        let whole = time::timeout(self.config.request_timeout * HTTP_LIFE, http.without_shutdown());
         // An error here is a peer that went away, was too slow, or spoke no HTTP; hyper has answered it.
-        let parts = self.cut.run_until_cancelled(http.without_shutdown()).await?.ok()?;
+        let parts = self.cut.run_until_cancelled(whole).await?.ok()?.ok()?;
         Some((parts.io.into_inner(), parts.read_buf))
     }
 }

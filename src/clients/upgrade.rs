@@ -57,7 +57,7 @@ pub(super) fn answer<B>(
         Ok((response, Some(Admitted { membership, speaks_headcount })))
     };
     answer().unwrap_or_else(|refusal: Refusal| {
-        tracing::debug!(%peer, status = refusal.status.as_u16(), message = refusal.message, "refused");
+        tracing::debug!(%peer, status = refusal.status.as_u16(), reason = ?refusal.message, "refused");
         (refusal.into_response(), None)
     })
 }

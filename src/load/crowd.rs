@@ -147,7 +147,12 @@ async fn connect(
     let url = format!("ws://{server}/ws/{project}?pageId={page}&pagePath={path}{username}{scope}");
     let mut request = url.into_client_request()?;
     request.headers_mut().insert(http::header::USER_AGENT, http::HeaderValue::from_static(kind.user_agent));
-    let limits = WebSocketConfig::default().read_buffer_size(4096).write_buffer_size(0);
+    let limits = WebSocketConfig::default()
+        .read_buffer_size(4096)
+        .write_buffer_size(0)
+        .max_write_buffer_size(64 * 1024)
+        .max_message_size(Some(64 * 1024))
+        .max_frame_size(Some(64 * 1024));
     let stream = dial(server, n).await?;
     Ok(client_async_with_config(request, stream, Some(limits)).await?.0)
 }

@@ -5,7 +5,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::harness::{Server, root, tool, tool_file};
+use crate::harness::{Server, root, say, tool, tool_file};
 
 /// Runs the cases that the patterns name, and compares.
 #[track_caller]
@@ -37,7 +37,7 @@ fn conforms(server: &[&str], cases: &[&str], folder: &str) {
         .unwrap();
     let said = String::from_utf8_lossy(&compared.stdout).into_owned();
     assert!(compared.status.success(), "{said}");
-    println!("{said}");
+    say(said.trim_end());
     server.empties();
 }
 

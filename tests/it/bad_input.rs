@@ -278,6 +278,27 @@ fn whoever_does_not_finish_the_request_in_time_is_closed() {
 }
 
 #[test]
+fn a_body_that_does_not_come_is_not_waited_for() {
+    let server = Server::start(&["--request-timeout", "1s"]);
+    let head = format!(
+        "POST /query HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{{",
+        server.admin
+    );
+    let begun = Instant::now();
+    let answer = exchange(server.admin, head.as_bytes());
+    assert_eq!((answer.status, &*answer.error().0), (408, "timeout"));
+    assert!((900..3000).contains(&begun.elapsed().as_millis()));
+}
+
+#[test]
+fn whoever_only_asks_and_never_joins_is_closed_in_the_end() {
+    let server = Server::start(&["--request-timeout", "200ms"]);
+    let request = format!("GET /healthz HTTP/1.1\r\nHost: {}\r\n\r\n", server.clients);
+    let borne = dawdle(server.clients, request.as_bytes(), 50).as_millis();
+    assert!((700..3000).contains(&borne), "borne {borne} ms");
+}
+
+#[test]
 fn the_request_timeout_is_five_seconds_unless_told_otherwise() {
     let server = Server::start(&[]);
     let borne = dawdle(server.clients, b"", 100).as_millis();

@@ -323,7 +323,7 @@ pub(crate) fn tool<T>(name: &str, found: Option<T>) -> Option<T> {
     if found.is_none() {
         let promised = std::env::var("HEADCOUNT_TEST_REQUIRE").unwrap_or_default();
         assert!(!promised.split_whitespace().any(|tool| tool == name), "{name} was promised and is missing");
-        let _ = writeln!(std::io::stderr(), "left out: {name} is not here; tests/run installs it");
+        say(&format!("left out: {name} is not here; tests/run installs it"));
     }
     found
 }
@@ -338,4 +338,9 @@ pub(crate) fn tool_file(path: &str) -> Option<PathBuf> {
 pub(crate) fn program(name: &str, version: &str) -> Option<PathBuf> {
     let ran = Command::new(name).arg(version).stdout(Stdio::null()).stderr(Stdio::null()).status();
     ran.is_ok_and(|status| status.success()).then(|| PathBuf::from(name))
+}
+
+/// Says something although the test passes.
+pub(crate) fn say(words: &str) {
+    let _ = writeln!(std::io::stderr(), "{words}");
 }

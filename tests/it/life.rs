@@ -169,6 +169,25 @@ fn a_client_that_reads_nothing_of_its_echo_cannot_hold_the_server_up() {
 }
 
 #[test]
+fn no_token_and_no_message_reaches_the_log() {
+    let server = Server::start(&["--log", "trace"]);
+    let headers = "Authorization: Bearer hush-1\r\nSec-WebSocket-Protocol: headcount.bearer.hush-2\r\n";
+    let target = "/ws/p?access_token=hush-3&resumeToken=hush-4&username=billy";
+    let mut client = RawSocket::open_with(server.clients, target, headers);
+    client.send(TEXT, b"hush-5");
+    client.barrier();
+    client.send(TEXT, b"hush-6\xff");
+    assert_eq!(client.closed_with(), 1007);
+    let refused = request(server.clients, "GET", "/ws/p?scope=x%1b&access_token=hush-7", UPGRADE, "");
+    assert_eq!(refused.status, 400);
+    get(server.admin, "/api/v1/session-info?access_token=hush-8");
+    let (_, said) = server.terminate();
+    assert!(said.contains("refused") && said.contains("without a close frame"), "it does log: {said}");
+    assert!(!said.contains("hush"), "{said}");
+    assert!(!said.contains('\x1b'), "{said}");
+}
+
+#[test]
 fn the_start_tells_both_addresses_and_what_to_try() {
     // `Server::start` reads the first two lines; this is the third.
     let help = headcount().args(["serve", "--help"]).output().unwrap();
