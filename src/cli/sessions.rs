@@ -1,4 +1,5 @@
 use std::{
+    env,
     io::{self, IsTerminal, Write},
     time::Duration,
 };
@@ -149,10 +150,12 @@ fn write(rows: &[SessionInfo], output: Output, first: bool, out: &mut impl Write
 fn write_table(rows: &[SessionInfo], out: &mut impl Write) -> io::Result<()> {
     let stdout = io::stdout();
     let width = if stdout.is_terminal() {
-        terminal::size().ok().map(|(width, _)| width).filter(|width| *width > 0)
+        terminal::size().ok().map(|(width, _)| width)
     } else {
-        None
+        // Exported by somebody who wants a table of that width in a pipe or a file.
+        env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok())
     };
+    let width = width.filter(|width| *width > 0);
     let bold = |line: &str| {
         if is_colourful(&stdout) { format!("\x1b[1m{line}\x1b[0m") } else { line.to_owned() }
     };

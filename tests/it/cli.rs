@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::harness::{RawSocket, Server, TEXT, headcount};
+use crate::harness::{RawSocket, Server, TEXT, headcount, program, tool};
 
 fn sessions(server: &Server, arguments: &[&str]) -> Output {
     headcount().args(["sessions", "--admin", &server.admin_url()]).args(arguments).output().unwrap()
@@ -45,6 +45,51 @@ fn the_table_is_plain_in_a_pipe_and_ends_with_the_totals() {
     assert_eq!(lines[4], "");
     assert_eq!(lines[5], "3 sessions, 2 users, 2 projects, 3 pages, 2.0 KiB sent");
     assert_eq!(lines.len(), 6);
+}
+
+/// Runs a shell command on a terminal of its own.
+fn on_a_terminal(command: &str) -> Option<String> {
+    let script = tool("script", program("script", "--version"))?;
+    let output = std::process::Command::new(script)
+        .args(["-qec", command, "/dev/null"])
+        .env("TERM", "xterm-256color")
+        .env_remove("NO_COLOR")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    Some(String::from_utf8(output.stdout).unwrap())
+}
+
+#[test]
+fn the_table_fits_the_terminal_and_has_colour_only_there() {
+    let server = Server::start(&[]);
+    let _crowd = crowd(&server);
+    let ask = format!("{} sessions --admin {}", env!("CARGO_BIN_EXE_headcount"), server.admin_url());
+    for columns in [40, 60, 80, 120] {
+        let Some(shown) = on_a_terminal(&format!("stty cols {columns} rows 24; {ask}")) else { return };
+        let plain = shown.replace("\x1b[1m", "").replace("\x1b[0m", "");
+        assert!(!plain.contains('\x1b') && plain != shown, "bold, and nothing else: {shown:?}");
+        assert!(plain.lines().all(|line| line.chars().count() <= columns || line.contains(" sessions, ")));
+        assert!(plain.contains("billy") && plain.contains("USER"), "{plain}");
+    }
+    let plain = on_a_terminal(&format!("stty cols 80 rows 24; NO_COLOR=1 {ask}")).unwrap();
+    assert!(!plain.contains('\x1b'), "{plain:?}");
+}
+
+#[test]
+fn watching_takes_the_whole_terminal_and_gives_it_back() {
+    let server = Server::start(&[]);
+    let _crowd: Vec<_> = (0..40).map(|_| RawSocket::open(server.clients, "/ws/p?username=many")).collect();
+    let ask =
+        format!("{} sessions --watch 200ms --admin {}", env!("CARGO_BIN_EXE_headcount"), server.admin_url());
+    let command = format!("stty cols 70 rows 20; timeout -s INT 1 {ask}; echo ended $?");
+    let Some(shown) = on_a_terminal(&command) else { return };
+    let (begin, end) = (shown.find("\x1b[?1049h").unwrap(), shown.rfind("\x1b[?1049l").unwrap());
+    let watched = &shown[begin..end];
+    assert!(watched.matches("40 sessions, 1 user").count() >= 3, "{watched}");
+    assert!(watched.contains("more; a taller terminal shows them"), "{watched}");
+    assert!(shown[end..].contains("\x1b[?25h") || watched.contains("\x1b[?25h"), "the cursor is back");
+    assert!(shown[end..].contains("ended 0") || shown[end..].contains("ended 124"), "{shown}");
 }
 
 #[test]
