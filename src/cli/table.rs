@@ -3,8 +3,10 @@
 use std::{cmp::Ordering, collections::HashSet};
 
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, Width, presets};
+use unicode_width::UnicodeWidthStr;
 
 use super::units::{human_bytes, human_ms};
+
 use crate::session::{SessionInfo, UNAUTHENTICATED, text::clean};
 
 /// One column: what it is called, what it shows, and how it behaves when there is little room.
@@ -13,7 +15,7 @@ struct Column {
     show: fn(&SessionInfo) -> String,
     /// A number is aligned to the right and never cut; `min` is what most of them need.
     number: bool,
-    /// The narrowest that a text may be cut to, in terminal cells.
+    /// The narrowest that a text may be cut to, in terminal cells, for the sake of columns of a higher rank.
     min: u16,
     /// The widest that a text may be, in terminal cells, where there is a limit at all.
     max: u16,
@@ -22,14 +24,14 @@ struct Column {
 }
 
 const COLUMNS: [Column; 12] = [
-    text("USER", |row| row.username.to_string(), 9, 24, 0),
-    text("PROJECT", |row| row.project.to_string(), 9, 20, 1),
+    text("USER", |row| row.username.to_string(), 15, 24, 0),
+    text("PROJECT", |row| row.project.to_string(), 15, 20, 1),
     text("SCOPE", |row| row.session_scope.to_string(), 8, 8, 2),
-    text("ADDRESS", |row| row.client_address.to_string(), 11, 39, 5),
+    text("ADDRESS", |row| row.client_address.to_string(), 11, 39, 4),
     number("UPTIME", |row| human_ms(row.uptime), 6, 3),
     number("IDLE", |row| human_ms(row.last_comm), 6, 3),
     number("PAGES", |row| row.active_pages.to_string(), 5, 6),
-    number("LAST", |row| human_bytes(row.recent_bytes_sent), 7, 4),
+    number("LAST", |row| human_bytes(row.recent_bytes_sent), 7, 5),
     number("TOTAL", |row| human_bytes(row.total_bytes_sent), 7, 2),
     text("SESSION", |row| row.id.to_string(), 9, 36, 7),
     text("PAGE IDS", |row| row.page_ids.join(" "), 9, 24, 8),
@@ -51,10 +53,17 @@ const GAP: u16 = 2;
 pub(super) fn lines(rows: &[SessionInfo], width: Option<u16>) -> Vec<String> {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    let shown: Vec<_> = COLUMNS.iter().filter(|column| fits(column, width)).collect();
-    table.set_header(shown.iter().map(|column| column.title));
+    let needs: Vec<_> = COLUMNS.iter().map(|column| need(column, rows)).collect();
+    let fits = |column: &Column| {
+        let beside = COLUMNS.iter().zip(&needs).filter(|(other, _)| other.rank <= column.rank);
+        width.is_none_or(|width| beside.map(|(_, need)| need + GAP).sum::<u16>() <= width + GAP)
+    };
+    // The first column is there however little room it has.
+    let shown: Vec<_> =
+        COLUMNS.iter().zip(&needs).filter(|(column, _)| column.rank == 0 || fits(column)).collect();
+    table.set_header(shown.iter().map(|(column, _)| column.title));
     for row in rows {
-        table.add_row(shown.iter().map(|column| cell((column.show)(row))));
+        table.add_row(shown.iter().map(|(column, _)| cell((column.show)(row))));
     }
     // A cell is one line, whatever it holds; what does not fit is cut with an ellipsis.
     table.row_iter_mut().for_each(|row| {
@@ -64,14 +73,15 @@ pub(super) fn lines(rows: &[SessionInfo], width: Option<u16>) -> Vec<String> {
         Some(width) => table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width),
         None => table.set_content_arrangement(ContentArrangement::Disabled),
     };
-    for (n, (column, rules)) in table.column_iter_mut().zip(&shown).enumerate() {
+    for (n, (column, (rules, need))) in table.column_iter_mut().zip(&shown).enumerate() {
         let gap = if n + 1 < shown.len() { GAP } else { 0 };
         column.set_padding((0, gap));
         if rules.number {
             column.set_cell_alignment(CellAlignment::Right);
             column.set_constraint(ColumnConstraint::ContentWidth);
-        } else if width.is_some() {
-            let (lower, upper) = (Width::Fixed(rules.min + gap), Width::Fixed(rules.max + gap));
+        } else if let Some(width) = width {
+            let lower = Width::Fixed((**need).min(width) + gap);
+            let upper = Width::Fixed(rules.max.min(width) + gap);
             column.set_constraint(ColumnConstraint::Boundaries { lower, upper });
             // Break anywhere: what is cut is cut, and as much as fits is shown.
             column.set_delimiter('\u{0}');
@@ -80,10 +90,14 @@ pub(super) fn lines(rows: &[SessionInfo], width: Option<u16>) -> Vec<String> {
     table.lines().map(|line| line.trim_end().to_owned()).collect()
 }
 
-/// Whether there is room for this column beside all those that go before it.
-fn fits(column: &Column, width: Option<u16>) -> bool {
-    let beside = COLUMNS.iter().filter(|other| other.rank <= column.rank);
-    width.is_none_or(|width| beside.map(|other| other.min + GAP).sum::<u16>() - GAP <= width)
+/// How many cells a column needs before another may have any: what its rows hold, within its bounds.
+fn need(column: &Column, rows: &[SessionInfo]) -> u16 {
+    if column.number {
+        return column.min;
+    }
+    let held = rows.iter().map(|row| (column.show)(row).width()).max().unwrap_or(0);
+    let title = column.title.width();
+    u16::try_from(held.max(title)).unwrap_or(u16::MAX).min(column.min)
 }
 
 fn cell(value: String) -> String {
@@ -94,9 +108,10 @@ fn cell(value: String) -> String {
     if value.is_empty() { "-".to_owned() } else { value }
 }
 
-/// The order a person looks for: by user, then project, then id.
+/// The order a person looks for: by user, then project, then id; nobody comes last.
 pub(super) fn by_user(a: &SessionInfo, b: &SessionInfo) -> Ordering {
-    (&a.username, &a.project, &a.id).cmp(&(&b.username, &b.project, &b.id))
+    let key = |row: &'_ SessionInfo| &*row.username == UNAUTHENTICATED;
+    (key(a), &a.username, &a.project, &a.id).cmp(&(key(b), &b.username, &b.project, &b.id))
 }
 
 /// The last line: how much of everything.
@@ -124,8 +139,6 @@ fn count(n: usize, noun: &str) -> String {
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
-
-    use unicode_width::UnicodeWidthStr;
 
     use super::*;
     use crate::session::SessionScope;
@@ -163,7 +176,7 @@ mod tests {
     #[test]
     fn every_line_fits_whatever_the_width_and_the_values() {
         let rows = [row(&"長い名前".repeat(20)), row("billy"), row("")];
-        for width in 24..240 {
+        for width in 8..240 {
             for line in lines(&rows, Some(width)) {
                 assert!(line.width() <= usize::from(width), "{width}: {line:?} is {}", line.width());
             }
@@ -175,7 +188,7 @@ mod tests {
         let lines = lines(&[row("a-very-long-user-name-of-somebody-important")], Some(80));
         assert!(lines[1].starts_with("a-very") && lines[1].contains('…'), "{}", lines[1]);
         let titles: Vec<_> = lines[0].split_whitespace().collect();
-        assert_eq!(titles, ["USER", "PROJECT", "SCOPE", "ADDRESS", "UPTIME", "IDLE", "LAST", "TOTAL"]);
+        assert_eq!(titles, ["USER", "PROJECT", "SCOPE", "ADDRESS", "UPTIME", "IDLE", "TOTAL"]);
     }
 
     #[test]

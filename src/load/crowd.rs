@@ -138,7 +138,7 @@ async fn connect(
     kind: &Kind,
     rng: &mut impl Rng,
 ) -> Result<WebSocketStream<TcpStream>, tungstenite::Error> {
-    let project = PROJECTS[n * n % 7 % PROJECTS.len()];
+    let project = PROJECTS[(n + 2 * (n / USERS.len())) % PROJECTS.len()];
     let page = format!("{:04x}", rng.random::<u16>());
     let path = PATHS.choose(rng).unwrap_or(&"/");
     // One in ten brings no name.
