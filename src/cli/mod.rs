@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "printing is this module's business")]
 
 mod demo;
+mod load;
 mod rows;
 mod screen;
 mod serve;
@@ -35,6 +36,7 @@ enum Command {
     Demo(demo::Arguments),
     Serve(serve::Arguments),
     Sessions(sessions::Arguments),
+    Load(load::Arguments),
 }
 
 /// Why a command failed: what to say in one line, and the program's exit code (PROTOCOL 1).
@@ -108,6 +110,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Serve(arguments) => serve::run(arguments),
         Command::Sessions(arguments) => sessions::run(arguments),
+        Command::Load(arguments) => load::run(arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

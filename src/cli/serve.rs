@@ -52,7 +52,7 @@ fn announce(listeners: &Listeners) -> Outcome {
 }
 
 /// Takes as many descriptors as the system will give; answers how many that is.
-fn raise_descriptors() -> usize {
+pub(super) fn raise_descriptors() -> usize {
     let limit = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(1024);
     usize::try_from(limit).unwrap_or(usize::MAX)
 }

@@ -1,3 +1,33 @@
-//! Clients by the dozen or the thousand: the demo's crowd.
+//! The load-test harness: many WebSocket sessions on a schedule that is fixed beforehand, and a ledger.
+//!
+//! Whatever the server does, message *k* of a session is due at the same moment, and latency counts from that
+//! moment. A server (or a harness) that stalls therefore shows its stall in every message that was due in it,
+//! not in one: nothing is omitted because something else was waited for.
+//!
+//! The harness keeps its own books. At the end every connection has pinged and been answered, so the server has
+//! read all that was sent before; then what it says of each session must be what the session did, to the byte.
+//!
+//! Read in this order: [`Options`] is what a person asks for; [`Plan`] is the schedule; [`run`] carries it out, a
+//! [`connection`] each, woken by the [`pacer`], and writes down in [`record`] what happened; [`ledger`] compares;
+//! [`Report`] is what is told. The plan, the ledger and the report are pure.
 
+mod connection;
 pub(crate) mod crowd;
+pub(crate) mod ledger;
+mod open;
+mod options;
+mod pacer;
+mod plan;
+mod problem;
+mod record;
+mod report;
+mod run;
+
+pub(crate) use options::{ByteRange, Options, ScopeShares, SourceAddresses, Target};
+pub(crate) use plan::Plan;
+pub(crate) use record::Progress;
+pub(crate) use report::{Latency, Report};
+pub(crate) use run::{LoadError, run};
+
+#[cfg(test)]
+mod tests;

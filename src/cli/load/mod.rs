@@ -1,0 +1,289 @@
+//! `headcount load`: what it can be told, and what it says.
+
+mod bars;
+mod text;
+
+use std::{str::FromStr, sync::Arc, time::Duration};
+
+use clap::Args;
+use http::{HeaderName, HeaderValue};
+use tokio_util::sync::CancellationToken;
+
+use super::{Failure, Outcome, serve, units::Span};
+use crate::{
+    load::{
+        self, ByteRange, LoadError, Options, Plan, Progress, Report, ScopeShares, SourceAddresses, Target,
+    },
+    query_client::DEFAULT_ADMIN,
+};
+
+/// Put load on a WebSocket server: many sessions, messages on a fixed schedule, and a ledger of every byte
+///
+/// Latency counts from the moment something was due, so a stall shows in all that was due in it. With --verify
+/// the harness compares its own count of every session with the server's, and exits 1 if one byte is off.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The server. With no path it is a headcount server; with one it may be any, and is used as it is
+    #[arg(value_name = "URL", default_value = "ws://127.0.0.1:8080")]
+    url: Target,
+    /// How many sessions connect
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    sessions: u32,
+    /// Sessions begun a second
+    #[arg(long, value_name = "N", default_value = "1000")]
+    connect_rate: Rate,
+    /// Messages a second of each session; may be a fraction, or 0 for idle sessions
+    #[arg(long, value_name = "N", default_value = "1")]
+    rate: Rate,
+    /// Payload bytes of a message: a number, or a range of which each is as likely
+    #[arg(long, value_name = "N|MIN-MAX", default_value = "16-256")]
+    bytes: ByteRange,
+    /// Send binary messages, not text
+    #[arg(long)]
+    binary: bool,
+    /// How long messages are sent, once all sessions should be connected
+    #[arg(long, value_name = "TIME", default_value = "10s")]
+    duration: Seconds,
+    /// How the sessions divide into scopes
+    #[arg(long, value_name = "SHARES", default_value = "browser=70,ios=10,android=15,designer=5")]
+    scopes: ScopeShares,
+    /// How many different users the sessions have [default: a third of the sessions]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    users: Option<u32>,
+    /// How many different projects the sessions have
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    projects: u32,
+    /// Addresses to connect from in turn; each has some 28,000 ports
+    #[arg(long, value_name = "FIRST-LAST")]
+    source_addresses: Option<SourceAddresses>,
+    /// A header of every handshake, such as "Authorization: Bearer …"; may be given several times
+    #[arg(long = "header", value_name = "NAME: VALUE")]
+    headers: Vec<Header>,
+    /// Ask the admin plane for all sessions so many times a second alongside
+    #[arg(long, value_name = "N", default_value = "0")]
+    query_rate: Rate,
+    /// The admin plane, for --query-rate and --verify
+    #[arg(long, env = "HEADCOUNT_ADMIN", value_name = "URL", default_value = DEFAULT_ADMIN)]
+    admin: String,
+    /// At the end, compare the harness's count of every session with the server's; exit 1 if one is off
+    #[arg(long)]
+    verify: bool,
+    /// What the random choices grow from: the same seed makes the same schedule
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// So often a second.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Rate(f64);
+
+impl FromStr for Rate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let rate = text.parse().ok().filter(|rate| (0.0..=1_000_000.0).contains(rate));
+        rate.map(Self)
+            .ok_or_else(|| format!("{text:?} is no rate: write it like 0.5 or 100, at most 1000000"))
+    }
+}
+
+/// A duration; a number alone is seconds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Seconds(Duration);
+
+impl FromStr for Seconds {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let is_number = text.parse::<f64>().is_ok();
+        let Span(duration) = if is_number { format!("{text}s").parse() } else { text.parse() }?;
+        Ok(Self(duration))
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Header(HeaderName, HeaderValue);
+
+impl FromStr for Header {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let read = || {
+            let (name, value) = text.split_once(':')?;
+            Some(Self(name.trim().parse().ok()?, value.trim().parse().ok()?))
+        };
+        // The value may be a secret: it is not repeated.
+        read().ok_or_else(|| "a header is written like \"Name: value\"".to_owned())
+    }
+}
+
+/// Descriptors for all that is not a session: the runtime, the terminal, the admin plane.
+const OTHER_DESCRIPTORS: usize = 64;
+
+pub(super) fn run(arguments: Arguments) -> Outcome {
+    let json = arguments.json;
+    let options = arguments.check(serve::raise_descriptors())?;
+    let report = super::runtime()?.block_on(carry_out(options))?;
+    if json {
+        println!("{}", serde_json::to_string(&report).expect("figures and text are JSON"));
+    } else {
+        print!("{}", text::of(&report));
+    }
+    judge(&report)
+}
+
+async fn carry_out(options: Options) -> Result<Report, Failure> {
+    let plan = Plan::new(options, format!("{:08x}", rand::random::<u32>()));
+    let progress = Arc::new(Progress::default());
+    let interrupted = CancellationToken::new();
+    let interrupt = super::interrupted()?;
+    let token = interrupted.clone();
+    tokio::spawn(async move {
+        interrupt.await;
+        token.cancel();
+    });
+    let bars = bars::Bars::of(&plan);
+    let running = load::run(plan, progress.clone(), interrupted);
+    Ok(bars::alongside(bars, &progress, running).await?)
+}
+
+/// The exit code (PROTOCOL 1). What is wrong has been printed; this is the last line of it.
+fn judge(report: &Report) -> Outcome {
+    let target = &report.plan.url;
+    if report.is_unreachable {
+        let why = report.errors.first().map_or("", |error| error.kind.as_str());
+        return Err(Failure::Unreachable(format!("nobody could be reached at {target} ({why})")));
+    }
+    if let Some(error) = &report.ledger_error {
+        return Err(Failure::Failed(format!("the ledger could not be made: {error}")));
+    }
+    match &report.ledger {
+        Some(ledger) if ledger.off > 0 => Err(Failure::Failed(format!(
+            "the ledger is off for {} of {} sessions",
+            ledger.off, ledger.sessions
+        ))),
+        _ if report.is_failed() => Err(Failure::Failed(format!("no session was let in at {target}"))),
+        _ => Ok(()),
+    }
+}
+
+impl Arguments {
+    fn check(self, descriptors: usize) -> Result<Options, Failure> {
+        if self.verify && !self.url.is_headcount {
+            return Err(Failure::Usage(format!(
+                "--verify needs a headcount server, written without a path: at {} the harness cannot say which \
+                 session is which, and so not compare them",
+                self.url.url
+            )));
+        }
+        if self.connect_rate.0 <= 0.0 || self.duration.0.is_zero() {
+            return Err(Failure::Usage("--connect-rate and --duration must be more than 0".to_owned()));
+        }
+        let needed = self.sessions as usize + OTHER_DESCRIPTORS;
+        if needed > descriptors {
+            return Err(Failure::Usage(format!(
+                "--sessions {} needs {needed} open files and the system allows {descriptors}: raise it with \
+                 ulimit -n, or run the rest from another process",
+                self.sessions
+            )));
+        }
+        Ok(Options {
+            target: self.url,
+            sessions: self.sessions,
+            connect_rate: self.connect_rate.0,
+            rate: self.rate.0,
+            bytes: self.bytes,
+            binary: self.binary,
+            duration: self.duration.0,
+            scopes: self.scopes,
+            users: self.users.unwrap_or(self.sessions.div_ceil(3)),
+            projects: self.projects,
+            source_addresses: self.source_addresses.map_or_else(Vec::new, |addresses| addresses.0),
+            headers: self.headers.into_iter().map(|Header(name, value)| (name, value)).collect(),
+            query_rate: self.query_rate.0,
+            admin: self.admin,
+            verify: self.verify,
+            seed: self.seed,
+        })
+    }
+}
+
+impl From<LoadError> for Failure {
+    fn from(error: LoadError) -> Self {
+        let message = error.to_string();
+        match error {
+            LoadError::Address { .. } => Self::Unreachable(message),
+            LoadError::Query(error) => error.into(),
+            LoadError::System(_) => Self::Failed(message),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Program {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    fn check(line: &str, descriptors: usize) -> Result<Options, String> {
+        let words = std::iter::once("load").chain(line.split_whitespace());
+        let program = Program::try_parse_from(words).map_err(|error| error.to_string())?;
+        program.arguments.check(descriptors).map_err(|failure| failure.message().to_owned())
+    }
+
+    #[track_caller]
+    fn refused(line: &str, expected: &str) {
+        let message = check(line, 20_000).unwrap_err();
+        assert!(message.contains(expected), "{message}");
+    }
+
+    #[test]
+    fn a_first_run_needs_no_flag() {
+        let options = check("", 1024).unwrap();
+        assert_eq!(options.target.authority, "127.0.0.1:8080");
+        assert_eq!((options.sessions, options.users, options.projects), (100, 34, 5));
+        assert_eq!(options.duration, Duration::from_secs(10));
+    }
+
+    #[test]
+    fn a_duration_may_be_plain_seconds() {
+        let duration = |text: &str| text.parse::<Seconds>().ok().map(|seconds| seconds.0.as_millis());
+        assert_eq!(duration("30"), Some(30_000));
+        assert_eq!(duration("0.5"), Some(500));
+        assert_eq!(duration("30s"), Some(30_000));
+        assert_eq!(duration("5m"), Some(300_000));
+        for bad in ["", "x", "-1", "inf", "5 m"] {
+            assert_eq!(duration(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_with_the_reason() {
+        refused(
+            "ws://127.0.0.1:9/chat --verify",
+            "--verify needs a headcount server, written without a path",
+        );
+        refused("--connect-rate 0", "must be more than 0");
+        refused("--duration 0", "must be more than 0");
+        refused("--rate -1", "unexpected argument");
+        refused("--rate nan", "is no rate");
+        refused("--sessions 0", "0 is not in 1..=1000000");
+        refused("--sessions 19990", "needs 20054 open files and the system allows 20000");
+        refused("--header secret", "a header is written like");
+    }
+
+    #[test]
+    fn headers_are_read_as_curl_reads_them() {
+        let Header(name, value) = "Authorization: Bearer a:b".parse().unwrap();
+        assert_eq!((name.as_str(), value.to_str().unwrap()), ("authorization", "Bearer a:b"));
+    }
+}

@@ -1,0 +1,231 @@
+use std::{
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use tokio::{net::lookup_host, runtime::Handle, sync::mpsc, task};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    connection,
+    ledger::{self, Entry},
+    options::Options,
+    pacer::Pacer,
+    plan::Plan,
+    problem::{Problem, Stage},
+    record::{Progress, Record, Recorder, add, count},
+    report::Report,
+};
+use crate::{
+    query_client::{QueryClient, QueryError},
+    session::SessionInfo,
+};
+
+/// How long messages that are late may still go out when the messages should have ended.
+const LATE_GRACE: Duration = Duration::from_secs(1);
+
+/// Entries that wait to be filed.
+const MAX_WAITING_ENTRIES: usize = 1024;
+
+/// Why a run did not begin.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LoadError {
+    /// The host has no address that can be used.
+    #[error("{authority} cannot be looked up: {reason}")]
+    Address { authority: String, reason: String },
+    /// The admin plane was to be asked, and cannot be.
+    #[error(transparent)]
+    Query(#[from] QueryError),
+    /// The system refuses something.
+    #[error(transparent)]
+    System(#[from] io::Error),
+}
+
+/// A run that is under way: what all its tasks share.
+#[derive(Debug)]
+pub(super) struct Run {
+    pub(super) plan: Plan,
+    pub(super) address: SocketAddr,
+    pub(super) start: Instant,
+    pub(super) pacer: Pacer,
+    /// What payloads are cut from.
+    pub(super) pool: Bytes,
+    pub(super) recorder: Recorder,
+    pub(super) progress: Arc<Progress>,
+    /// Nothing more is sent, nor connected.
+    pub(super) sending_over: CancellationToken,
+    /// The person at the terminal has had enough.
+    pub(super) interrupted: CancellationToken,
+    /// The ledger is made, and everybody leaves.
+    pub(super) closing: CancellationToken,
+}
+
+/// What a run has left behind, to be judged.
+#[derive(Debug)]
+pub(super) struct Executed {
+    pub(super) started_at: DateTime<Utc>,
+    pub(super) is_interrupted: bool,
+    pub(super) record: Record,
+    pub(super) entries: Vec<Entry>,
+    /// What the server says of its sessions, if it was asked.
+    pub(super) rows: Option<Result<Vec<SessionInfo>, QueryError>>,
+}
+
+/// Carries out a plan and judges it. `interrupted` ends it early: what was done until then is reported all the
+/// same, with the ledger if it is wanted.
+///
+/// # Errors
+///
+/// A [`LoadError`] if it could not begin. Whatever fails later is in the report.
+pub(crate) async fn run(
+    plan: Plan,
+    progress: Arc<Progress>,
+    interrupted: CancellationToken,
+) -> Result<Report, LoadError> {
+    let run = begin(plan, progress, interrupted).await?;
+    let executed = execute(&run).await;
+    let ledger = executed.rows.map(|rows| {
+        let rows = rows.map_err(|error| error.to_string())?;
+        Ok(ledger::compare(&run.plan.page_prefix(), &executed.entries, &rows))
+    });
+    let Executed { started_at, is_interrupted, record, .. } = executed;
+    Ok(Report::new(&run.plan, started_at, is_interrupted, &run.progress, &record, ledger))
+}
+
+/// Finds out whether the run can be, before anything is sent.
+pub(super) async fn begin(
+    plan: Plan,
+    progress: Arc<Progress>,
+    interrupted: CancellationToken,
+) -> Result<Arc<Run>, LoadError> {
+    let address = look_up(&plan.options).await?;
+    if plan.options.verify || plan.options.query_rate > 0.0 {
+        QueryClient::connect(&plan.options.admin).await?;
+    }
+    Ok(Arc::new(Run {
+        address,
+        pacer: Pacer::start()?,
+        pool: plan.pool().into(),
+        plan,
+        start: Instant::now(),
+        recorder: Recorder::new(),
+        progress,
+        sending_over: CancellationToken::new(),
+        interrupted,
+        closing: CancellationToken::new(),
+    }))
+}
+
+/// The server's address: one that the source addresses can reach, if there are any.
+async fn look_up(options: &Options) -> Result<SocketAddr, LoadError> {
+    let authority = &options.target.authority;
+    let failed = |reason: String| LoadError::Address { authority: authority.clone(), reason };
+    let mut addresses = lookup_host(authority).await.map_err(|error| failed(error.to_string()))?;
+    let fits = |address: &SocketAddr| {
+        options.source_addresses.iter().all(|source| source.is_ipv4() == address.is_ipv4())
+    };
+    addresses.find(fits).ok_or_else(|| failed("no address of the source addresses' kind".to_owned()))
+}
+
+pub(super) async fn execute(run: &Arc<Run>) -> Executed {
+    let started_at = Utc::now();
+    let tasks = TaskTracker::new();
+    let (filing, mut to_file) = mpsc::channel(MAX_WAITING_ENTRIES);
+    let ending = tokio::spawn(end_sending(run.clone()));
+    let asking = (run.plan.options.query_rate > 0.0).then(|| ask_alongside(run.clone()));
+    let file = async {
+        let mut entries = Vec::with_capacity(run.plan.sessions.len());
+        while let Some(entry) = to_file.recv().await {
+            entries.push(entry);
+        }
+        entries
+    };
+    let ((), entries) = tokio::join!(connect_all(run, &tasks, filing), file);
+    ending.abort();
+    run.sending_over.cancel();
+    if let Some(asking) = asking {
+        asking.await.expect("asking does not panic");
+    }
+    let rows = if run.plan.options.verify { Some(all_rows(&run.plan.options.admin).await) } else { None };
+    run.closing.cancel();
+    tasks.close();
+    tasks.wait().await;
+    Executed {
+        started_at,
+        is_interrupted: run.interrupted.is_cancelled(),
+        record: run.recorder.read(),
+        entries,
+        rows,
+    }
+}
+
+/// Begins every session when it is due.
+async fn connect_all(run: &Arc<Run>, tasks: &TaskTracker, filing: mpsc::Sender<Entry>) {
+    for session in &run.plan.sessions {
+        let due = run.pacer.at(run.start + session.connect_at);
+        if run.sending_over.run_until_cancelled(due).await.is_none() {
+            return;
+        }
+        tasks.spawn(connection::run(run.clone(), session.clone(), filing.clone()));
+    }
+}
+
+/// Ends the sending when all should have been sent, or when it is given up.
+async fn end_sending(run: Arc<Run>) {
+    let over = run.pacer.at(run.start + run.plan.messages_end() + LATE_GRACE);
+    run.interrupted.run_until_cancelled(over).await;
+    run.sending_over.cancel();
+}
+
+/// Asks on its own schedule, in a thread of its own: reading a long answer takes a while, and no message shall
+/// be late for it.
+fn ask_alongside(run: Arc<Run>) -> task::JoinHandle<()> {
+    let runtime = Handle::current();
+    task::spawn_blocking(move || {
+        runtime.block_on(async {
+            run.sending_over.run_until_cancelled(ask(&run)).await;
+        });
+    })
+}
+
+async fn ask(run: &Run) {
+    let mut client = None;
+    for number in 0..run.plan.planned_queries() {
+        let due = run.start + run.plan.query_at(number);
+        run.pacer.at(due).await;
+        match ask_once(&run.plan.options.admin, &mut client).await {
+            Ok(rows) => {
+                count(&run.progress.queries);
+                let mut record = run.recorder.lock();
+                add(&mut record.query, due.elapsed());
+                record.query_rows = rows;
+            }
+            Err(error) => run.recorder.note(Problem::new(Stage::Query, error.to_string())),
+        }
+    }
+}
+
+/// A connection that has broken since the last question is made anew, once.
+async fn ask_once(admin: &str, client: &mut Option<QueryClient>) -> Result<usize, QueryError> {
+    if let Some(mut open) = client.take() {
+        match open.session_info(None, None).await {
+            Err(QueryError::Unreachable { .. }) => {}
+            answer => {
+                *client = Some(open);
+                return answer.map(|rows| rows.len());
+            }
+        }
+    }
+    let mut new = QueryClient::connect(admin).await?;
+    let rows = new.session_info(None, None).await?;
+    *client = Some(new);
+    Ok(rows.len())
+}
+
+async fn all_rows(admin: &str) -> Result<Vec<SessionInfo>, QueryError> {
+    QueryClient::connect(admin).await?.session_info(None, None).await
+}

@@ -1,0 +1,175 @@
+//! The harness against a real server in the same process.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    ledger,
+    run::{begin, execute},
+    *,
+};
+use crate::{
+    config::Config,
+    server::{self, Listeners},
+};
+
+pub(super) fn options() -> Options {
+    Options {
+        target: "ws://127.0.0.1:8080".parse().unwrap(),
+        sessions: 100,
+        connect_rate: 1000.0,
+        rate: 1.0,
+        bytes: "16-256".parse().unwrap(),
+        binary: false,
+        duration: Duration::from_secs(10),
+        scopes: "browser=70,ios=10,android=15,designer=5".parse().unwrap(),
+        users: 34,
+        projects: 5,
+        source_addresses: Vec::new(),
+        headers: Vec::new(),
+        query_rate: 0.0,
+        admin: "http://127.0.0.1:8081".to_owned(),
+        verify: false,
+        seed: 1,
+    }
+}
+
+struct Server {
+    /// Fifty sessions for a second against it.
+    options: Options,
+    _stop: oneshot::Sender<()>,
+}
+
+async fn serve(change: impl FnOnce(&mut Config)) -> Server {
+    let any = "127.0.0.1:0".parse().unwrap();
+    let listeners = Listeners::bind(any, any).await.unwrap();
+    let clients = listeners.clients.local_addr().unwrap();
+    let admin = listeners.admin.local_addr().unwrap();
+    let mut config = Config::default();
+    change(&mut config);
+    let (stop, stopped) = oneshot::channel::<()>();
+    tokio::spawn(server::run(listeners, config, async {
+        let _ = stopped.await;
+    }));
+    let options = Options {
+        target: format!("ws://{clients}").parse().unwrap(),
+        sessions: 50,
+        connect_rate: 500.0,
+        rate: 20.0,
+        duration: Duration::from_secs(1),
+        admin: format!("http://{admin}"),
+        verify: true,
+        ..options()
+    };
+    Server { options, _stop: stop }
+}
+
+async fn load(options: Options) -> Report {
+    let plan = Plan::new(options, "0badcafe".to_owned());
+    run(plan, Arc::default(), CancellationToken::new()).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_books_agree_with_an_honest_server() {
+    let server = serve(|_| {}).await;
+    let report = load(Options { query_rate: 10.0, ..server.options.clone() }).await;
+    let ledger = report.ledger.unwrap();
+    assert_eq!((ledger.sessions, ledger.messages, ledger.off), (50, 1000, 0), "{:?}", ledger.differences);
+    assert_eq!((report.sessions.connected, report.messages.sent), (50, 1000));
+    assert_eq!(report.messages.bytes, ledger.bytes);
+    assert_eq!((report.errors, report.ledger_error), (vec![], None));
+    assert!(report.echo.is_none());
+    let query = report.query.unwrap();
+    assert_eq!((query.answered, query.rows), (10, 50));
+    assert_eq!((report.handshake.count, query.latency.count), (50, 10));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn books_that_are_one_byte_off_are_said_to_be() {
+    let server = serve(|_| {}).await;
+    let plan = Plan::new(server.options.clone(), "0badcafe".to_owned());
+    let run = begin(plan, Arc::default(), CancellationToken::new()).await.unwrap();
+    let mut executed = execute(&run).await;
+    let rows = executed.rows.unwrap().unwrap();
+    let tampered = &mut executed.entries[17];
+    tampered.total_bytes += 1;
+    let (page, total) = (tampered.page_id.clone(), tampered.total_bytes);
+    let ledger = ledger::compare(&run.plan.page_prefix(), &executed.entries, &rows);
+    assert_eq!(ledger.off, 1);
+    assert_eq!(
+        ledger.differences,
+        [ledger::Difference {
+            page_id: page,
+            field: "totalBytesSent",
+            expected: total.to_string(),
+            found: (total - 1).to_string(),
+        }]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn echoes_are_timed_and_none_is_missed() {
+    let server = serve(|config| config.clients.echo = true).await;
+    for binary in [false, true] {
+        let report = load(Options { binary, ..server.options.clone() }).await;
+        let echo = report.echo.unwrap();
+        assert_eq!((echo.came_back, echo.missing, report.other_messages), (1000, 0, 0));
+        assert_eq!(echo.round_trip.count, 1000);
+        assert_eq!(report.ledger.unwrap().off, 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_server_s_refusals_are_counted_and_its_sessions_still_agree() {
+    let server = serve(|config| config.clients.limits.max_sessions = Some(10)).await;
+    let report = load(server.options.clone()).await;
+    assert_eq!((report.sessions.connected, report.sessions.failed), (10, 40));
+    assert_eq!(report.errors[0].kind, "handshake: http 503");
+    assert!(report.errors[0].said.as_ref().unwrap().contains("full"), "{:?}", report.errors);
+    let ledger = report.ledger.as_ref().unwrap();
+    assert_eq!((ledger.sessions, ledger.off), (10, 0));
+    assert!(!report.is_failed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_the_server_closes_is_off_with_the_code() {
+    let server = serve(|config| config.clients.max_message_bytes = 200).await;
+    let options = Options { bytes: "300".parse().unwrap(), sessions: 5, ..server.options.clone() };
+    let report = load(options).await;
+    assert_eq!(report.errors[0].kind, "session: closed 1009");
+    let ledger = report.ledger.as_ref().unwrap();
+    assert_eq!((ledger.sessions, ledger.off), (5, 5));
+    assert_eq!(ledger.differences[0].found, "session: closed 1009");
+    assert!(report.is_failed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_interrupted_run_is_reported_with_its_ledger() {
+    let server = serve(|_| {}).await;
+    let options = Options { duration: Duration::from_secs(60), ..server.options.clone() };
+    let interrupted = CancellationToken::new();
+    let progress = Arc::new(Progress::default());
+    let plan = Plan::new(options, "0badcafe".to_owned());
+    let running = tokio::spawn(run(plan, progress.clone(), interrupted.clone()));
+    while progress.messages.load(std::sync::atomic::Ordering::Relaxed) < 100 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    interrupted.cancel();
+    let report = running.await.unwrap().unwrap();
+    assert!(report.interrupted && report.messages.sent >= 100);
+    assert_eq!(report.ledger.unwrap().off, 0);
+    assert_eq!(report.warnings, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_port_where_nobody_listens_is_unreachable() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let target = format!("ws://{}", listener.local_addr().unwrap()).parse().unwrap();
+    drop(listener);
+    let report = load(Options { target, sessions: 3, duration: Duration::from_millis(1), ..options() }).await;
+    assert!(report.is_unreachable && report.is_failed());
+    assert_eq!(report.errors[0].kind, "connect: connection refused");
+    assert_eq!(report.errors[0].count, 3);
+}
