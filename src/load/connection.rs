@@ -119,6 +119,7 @@ impl<'a> Connection<'a> {
         let mut messages = run.plan.messages(session);
         let next = messages.next();
         let entry = Entry {
+            number: session.number,
             page_id: run.plan.page_id(session),
             username: session.username.to_string(),
             project: session.project.to_string(),

@@ -9,6 +9,8 @@ use crate::session::{SessionInfo, SessionScope};
 /// What one session did, in the harness's own count. Sessions that never connected have no entry.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
+    /// The session's place among all.
+    pub(crate) number: u32,
     pub(crate) page_id: String,
     pub(crate) username: String,
     pub(crate) project: String,
@@ -33,6 +35,8 @@ pub(crate) struct Ledger {
     pub(crate) off: u64,
     /// Each difference; some of these may be of one session.
     pub(crate) differences: Vec<Difference>,
+    /// How many more there are, when the list has been cut.
+    pub(crate) differences_omitted: usize,
 }
 
 /// One thing that is not as it was expected.
@@ -75,6 +79,12 @@ pub(crate) fn compare(prefix: &str, entries: &[Entry], rows: &[SessionInfo]) -> 
 }
 
 impl Ledger {
+    /// Keeps so many differences at most, and counts the rest.
+    pub(crate) fn cut(&mut self, at_most: usize) {
+        self.differences_omitted += self.differences.len().saturating_sub(at_most);
+        self.differences.truncate(at_most);
+    }
+
     fn off_by(&mut self, differences: Vec<Difference>) {
         self.off += u64::from(!differences.is_empty());
         self.differences.extend(differences);
@@ -129,6 +139,7 @@ mod tests {
 
     fn entry() -> Entry {
         Entry {
+            number: 0,
             page_id: "load-1-0".to_owned(),
             username: "user-0001".to_owned(),
             project: "project-01".to_owned(),

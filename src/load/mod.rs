@@ -26,8 +26,10 @@ mod run;
 pub(crate) use options::{ByteRange, Options, ScopeShares, SourceAddresses, Target};
 pub(crate) use plan::Plan;
 pub(crate) use record::Progress;
+#[cfg(test)]
+pub(crate) use report::tests::report as fixed_report;
 pub(crate) use report::{Latency, Report};
 pub(crate) use run::{LoadError, run};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

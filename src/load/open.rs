@@ -1,4 +1,5 @@
 use std::{
+    io::ErrorKind,
     net::SocketAddr,
     time::{Duration, Instant},
 };
@@ -15,7 +16,7 @@ use tokio_tungstenite::{
 
 use super::{
     plan::SessionPlan,
-    problem::{Problem, Stage},
+    problem::{NO_LOCAL_PORT, Problem, Stage},
     run::Run,
 };
 
@@ -32,8 +33,7 @@ pub(super) async fn open(run: &Run, session: &SessionPlan) -> Result<Socket, Pro
     let request = request(run, session)?;
     let stream = timeout_at(deadline, connect(run.address, session))
         .await
-        .map_err(|_| Problem::timed_out(Stage::Connect))?
-        .map_err(|error| Problem::io(Stage::Connect, &error))?;
+        .map_err(|_| Problem::timed_out(Stage::Connect))??;
     let shaking = client_async_with_config(request, stream, Some(limits(run.plan.options.bytes.max)));
     let (socket, _) = timeout_at(deadline, shaking)
         .await
@@ -42,16 +42,26 @@ pub(super) async fn open(run: &Run, session: &SessionPlan) -> Result<Socket, Pro
     Ok(socket)
 }
 
-async fn connect(to: SocketAddr, session: &SessionPlan) -> std::io::Result<TcpStream> {
-    let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+async fn connect(to: SocketAddr, session: &SessionPlan) -> Result<TcpStream, Problem> {
+    let failed = |error| Problem::io(Stage::Connect, &error);
+    let socket = if to.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.map_err(failed)?;
     if let Some(source) = session.source {
         // The system chooses the port here, not knowing whereto: so one address has some 28,000 of them, and
         // no two sockets one port. IP_BIND_ADDRESS_NO_PORT would stretch that and needs unsafe code.
-        socket.bind(SocketAddr::new(source, 0))?;
+        socket.bind(SocketAddr::new(source, 0)).map_err(|error| match error.kind() {
+            ErrorKind::AddrInUse => Problem::new(Stage::Connect, NO_LOCAL_PORT),
+            ErrorKind::AddrNotAvailable => {
+                Problem::new(Stage::Connect, format!("{source} is no address of this machine"))
+            }
+            _ => failed(error),
+        })?;
     }
-    let stream = socket.connect(to).await?;
+    let stream = socket.connect(to).await.map_err(|error| match error.kind() {
+        ErrorKind::AddrNotAvailable => Problem::new(Stage::Connect, NO_LOCAL_PORT),
+        _ => failed(error),
+    })?;
     // A message must not wait for the next one.
-    stream.set_nodelay(true)?;
+    stream.set_nodelay(true).map_err(failed)?;
     Ok(stream)
 }
 

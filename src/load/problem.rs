@@ -73,9 +73,6 @@ impl Problem {
     }
 
     pub(super) fn io(stage: Stage, error: &io::Error) -> Self {
-        if error.kind() == io::ErrorKind::AddrNotAvailable {
-            return Self::new(stage, NO_LOCAL_PORT);
-        }
         let kind = error.kind().to_string();
         // Two kinds say nothing; "too many open files" is one of them.
         let says_nothing = matches!(kind.as_str(), "other error" | "uncategorized error");
@@ -153,6 +150,8 @@ mod tests {
     fn the_system_s_errors_are_counted_by_kind() {
         let kind = |kind: io::ErrorKind| Problem::io(Stage::Connect, &kind.into()).name();
         assert_eq!(kind(io::ErrorKind::ConnectionRefused), "connect: connection refused");
-        assert_eq!(kind(io::ErrorKind::AddrNotAvailable), "connect: no free local port");
+        let too_many = io::Error::from_raw_os_error(24);
+        let name = Problem::io(Stage::Connect, &too_many).name();
+        assert!(name.contains("open files"), "{name}");
     }
 }

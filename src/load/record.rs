@@ -49,6 +49,8 @@ pub(crate) struct Record {
     pub(crate) echo: Histogram<u64>,
     /// From the moment a question was due until its answer had been read.
     pub(crate) query: Histogram<u64>,
+    /// Questions that were due and waited for the one before until it was too late.
+    pub(crate) unasked: u64,
     /// How many rows the last answer had.
     pub(crate) query_rows: usize,
     /// Messages that came and were no echo.
@@ -63,6 +65,8 @@ pub(crate) struct Record {
     pub(crate) last_connected: Duration,
     /// The last message, from the start of the run.
     pub(crate) last_sent: Duration,
+    /// When no session had anything to send any more, from the start of the run.
+    pub(crate) sending_ended: Duration,
     pub(crate) problems: BTreeMap<(Stage, String), Tally>,
 }
 
@@ -88,6 +92,7 @@ impl Record {
             held_up: 0,
             echo: histogram(),
             query: histogram(),
+            unasked: 0,
             query_rows: 0,
             other_messages: 0,
             unanswered: 0,
@@ -95,6 +100,7 @@ impl Record {
             unsent_held_up: 0,
             last_connected: Duration::ZERO,
             last_sent: Duration::ZERO,
+            sending_ended: Duration::ZERO,
             problems: BTreeMap::new(),
         }
     }

@@ -19,6 +19,9 @@ use super::{
 };
 use crate::session::SessionScope;
 
+/// Differences that a report lists; the rest is counted.
+const MAX_DIFFERENCES: usize = 1000;
+
 /// A whole run. As JSON it is the program's answer to `--json`.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -114,6 +117,7 @@ pub(crate) struct Echo {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Query {
     pub(crate) planned: u64,
+    /// The others have an error, were not asked in time, or the run ended before.
     pub(crate) answered: u64,
     /// In the last answer.
     pub(crate) rows: usize,
@@ -165,9 +169,12 @@ impl Report {
             rows: record.query_rows,
             latency: (&record.query).into(),
         });
-        let messages = Messages::new(plan, interrupted, progress, record);
+        let messages = Messages::new(plan, progress, record);
         let (ledger, ledger_error) = match ledger {
-            Some(Ok(ledger)) => (Some(ledger), None),
+            Some(Ok(mut ledger)) => {
+                ledger.cut(MAX_DIFFERENCES);
+                (Some(ledger), None)
+            }
             Some(Err(error)) => (None, Some(error)),
             None => (None, None),
         };
@@ -188,7 +195,7 @@ impl Report {
             send_lag: (&record.send_lag).into(),
             connect_lag: (&record.connect_lag).into(),
             errors: errors(record),
-            warnings: warnings(record, &messages, query.as_ref().filter(|_| !interrupted)),
+            warnings: warnings(record, &messages),
             messages,
             echo,
             query,
@@ -208,11 +215,13 @@ impl Report {
 }
 
 impl Messages {
-    fn new(plan: &Plan, interrupted: bool, progress: &Progress, record: &Record) -> Self {
+    fn new(plan: &Plan, progress: &Progress, record: &Record) -> Self {
         let (sent, bytes) = (progress.messages.load(Relaxed), progress.bytes.load(Relaxed));
-        let took = record.last_sent.saturating_sub(plan.messages_begin());
-        // The last message is due a while before the end, but the run is as long as it was asked to be.
-        let elapsed = if interrupted || sent == 0 { took } else { took.max(plan.options.duration) };
+        let since_begin = |at: Duration| at.saturating_sub(plan.messages_begin());
+        // The last message is due a while before the end, but the run is as long as it was asked to be, if
+        // nothing ended it earlier.
+        let ran = since_begin(record.sending_ended).min(plan.options.duration);
+        let elapsed = since_begin(record.last_sent).max(ran);
         Self {
             planned: plan.planned_messages(),
             sent,
@@ -243,7 +252,7 @@ fn errors(record: &Record) -> Vec<ErrorCount> {
 const LATE_MS: f64 = 10.0;
 
 /// When the harness itself was not up to its schedule, its figures are not the server's.
-fn warnings(record: &Record, messages: &Messages, query: Option<&Query>) -> Vec<String> {
+fn warnings(record: &Record, messages: &Messages) -> Vec<String> {
     let mut warnings = Vec::new();
     let lag = Latency::from(&record.send_lag);
     if lag.p99_ms > LATE_MS || record.very_late * 100 > lag.count {
@@ -270,11 +279,11 @@ fn warnings(record: &Record, messages: &Messages, query: Option<&Query>) -> Vec<
             record.unsent, messages.planned
         ));
     }
-    if let Some(query) = query.filter(|query| query.answered < query.planned) {
+    if record.unasked > 0 {
         warnings.push(format!(
-            "{} of {} questions got no answer before the end: each waits for the one before",
-            query.planned - query.answered,
-            query.planned,
+            "{} questions that were due by the end were not asked: each waits for the answer before. \
+             Lower --query-rate",
+            record.unasked,
         ));
     }
     if record.problems.keys().any(|(_, kind)| kind == NO_LOCAL_PORT) {
@@ -328,3 +337,6 @@ fn per_second(count: u64, elapsed: Duration) -> f64 {
     let rate = if elapsed.is_zero() { 0.0 } else { count as f64 / elapsed.as_secs_f64() };
     (rate * 1000.0).round() / 1000.0
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

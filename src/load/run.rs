@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use tokio::{net::lookup_host, runtime::Handle, sync::mpsc, task};
+use tokio::{net::lookup_host, runtime::Handle, sync::mpsc, task, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
@@ -27,6 +27,9 @@ use crate::{
 
 /// How long messages that are late may still go out when the messages should have ended.
 const LATE_GRACE: Duration = Duration::from_secs(1);
+
+/// How long an answer may take.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Entries that wait to be filed.
 const MAX_WAITING_ENTRIES: usize = 1024;
@@ -58,6 +61,8 @@ pub(super) struct Run {
     pub(super) progress: Arc<Progress>,
     /// Nothing more is sent, nor connected.
     pub(super) sending_over: CancellationToken,
+    /// Nothing more is asked.
+    asking_over: CancellationToken,
     /// The person at the terminal has had enough.
     pub(super) interrupted: CancellationToken,
     /// The ledger is made, and everybody leaves.
@@ -115,6 +120,7 @@ pub(super) async fn begin(
         recorder: Recorder::new(),
         progress,
         sending_over: CancellationToken::new(),
+        asking_over: interrupted.child_token(),
         interrupted,
         closing: CancellationToken::new(),
     }))
@@ -142,13 +148,22 @@ pub(super) async fn execute(run: &Arc<Run>) -> Executed {
         while let Some(entry) = to_file.recv().await {
             entries.push(entry);
         }
+        entries.sort_unstable_by_key(|entry: &Entry| entry.number);
         entries
     };
     let ((), entries) = tokio::join!(connect_all(run, &tasks, filing), file);
     ending.abort();
     run.sending_over.cancel();
-    if let Some(asking) = asking {
-        asking.await.expect("asking does not panic");
+    run.recorder.lock().sending_ended = run.start.elapsed();
+    if let Some(mut asking) = asking {
+        // A run that is over before its time, for whatever reason, has no more questions.
+        if run.start.elapsed() >= run.plan.messages_end() {
+            let _ = timeout(LATE_GRACE, &mut asking).await;
+        }
+        run.asking_over.cancel();
+        if !asking.is_finished() {
+            let _ = asking.await;
+        }
     }
     let rows = if run.plan.options.verify { Some(all_rows(&run.plan.options.admin).await) } else { None };
     run.closing.cancel();
@@ -185,28 +200,38 @@ async fn end_sending(run: Arc<Run>) {
 /// be late for it.
 fn ask_alongside(run: Arc<Run>) -> task::JoinHandle<()> {
     let runtime = Handle::current();
-    task::spawn_blocking(move || {
-        runtime.block_on(async {
-            run.sending_over.run_until_cancelled(ask(&run)).await;
-        });
-    })
+    task::spawn_blocking(move || runtime.block_on(ask(&run)))
 }
 
 async fn ask(run: &Run) {
     let mut client = None;
-    for number in 0..run.plan.planned_queries() {
-        let due = run.start + run.plan.query_at(number);
-        run.pacer.at(due).await;
-        match ask_once(&run.plan.options.admin, &mut client).await {
-            Ok(rows) => {
+    let planned = run.plan.planned_queries();
+    let mut asked = 0;
+    while asked < planned {
+        let due = run.start + run.plan.query_at(asked);
+        if run.asking_over.run_until_cancelled(run.pacer.at(due)).await.is_none() {
+            break;
+        }
+        asked += 1;
+        let answer = timeout(QUERY_TIMEOUT, ask_once(&run.plan.options.admin, &mut client)).await;
+        match answer {
+            Ok(Ok(rows)) => {
                 count(&run.progress.queries);
                 let mut record = run.recorder.lock();
                 add(&mut record.query, due.elapsed());
                 record.query_rows = rows;
             }
-            Err(error) => run.recorder.note(Problem::new(Stage::Query, error.to_string())),
+            Ok(Err(error)) => run.recorder.note(Problem::new(Stage::Query, error.to_string())),
+            Err(_) => {
+                // An answer that comes later would be taken for that to the next question.
+                client = None;
+                run.recorder.note(Problem::timed_out(Stage::Query));
+            }
         }
     }
+    let now = run.start.elapsed();
+    let due = (asked..planned).take_while(|&number| run.plan.query_at(number) < now).count() as u64;
+    run.recorder.lock().unasked = due;
 }
 
 /// A connection that has broken since the last question is made anew, once.

@@ -2,11 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures::{SinkExt, StreamExt};
 use tokio::sync::oneshot;
+use tokio_tungstenite::tungstenite::Message;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    ledger,
+    open::Socket,
     run::{begin, execute},
     *,
 };
@@ -172,4 +174,52 @@ async fn a_port_where_nobody_listens_is_unreachable() {
     assert!(report.is_unreachable && report.is_failed());
     assert_eq!(report.errors[0].kind, "connect: connection refused");
     assert_eq!(report.errors[0].count, 3);
+}
+
+/// A server of somebody else's: `talk` has each connection.
+async fn other_server<F>(talk: fn(Socket) -> F) -> Options
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("ws://{}/chat", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(async move { talk(tokio_tungstenite::accept_async(stream).await.unwrap()).await });
+        }
+    });
+    let duration = Duration::from_secs(1);
+    Options { target: url.parse().unwrap(), sessions: 3, rate: 40.0, duration, ..options() }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_does_not_read_holds_messages_up_and_the_harness_is_not_blamed() {
+    let options = other_server(|mut socket: Socket| async move {
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        while let Some(Ok(_)) = socket.next().await {}
+    })
+    .await;
+    let report = load(Options { bytes: "1000000".parse().unwrap(), ..options }).await;
+    assert_eq!((report.messages.sent, report.messages.unsent), (120, 0));
+    assert!(report.messages.held_up > 10, "{:?}", report.messages);
+    assert_eq!(report.send_lag.count + report.messages.held_up, 120);
+    assert_eq!(report.errors, []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_what_comes_back_as_it_went_is_an_echo() {
+    let options = other_server(|mut socket: Socket| async move {
+        let mut count = 0;
+        while let Some(Ok(message)) = socket.next().await {
+            if message.is_text() {
+                count += 1;
+                let answer = if count % 4 == 1 { Message::text("something else") } else { message };
+                socket.send(answer).await.unwrap();
+            }
+        }
+    })
+    .await;
+    let report = load(options).await;
+    let echo = report.echo.unwrap();
+    assert_eq!((echo.came_back, echo.missing, report.other_messages), (90, 30, 30));
 }

@@ -93,11 +93,14 @@ fn remarks(text: &mut String, report: &Report) {
         line!(text, "{:>10}  {}{said}", error.count, error.kind);
     }
     for warning in &report.warnings {
-        line!(text, "\nwarning: {warning}");
+        line!(text, "\n{}", wrapped(&format!("warning: {warning}")));
     }
 }
 
 fn ledger(text: &mut String, report: &Report) {
+    if let Some(error) = &report.ledger_error {
+        line!(text, "\n{}", wrapped(&format!("ledger: not made: {error}")));
+    }
     let Some(ledger) = &report.ledger else { return };
     let (sessions, messages, bytes, off) = (ledger.sessions, ledger.messages, ledger.bytes, ledger.off);
     line!(text, "\nledger: {sessions} sessions, {messages} messages, {bytes} bytes, {off} off");
@@ -105,7 +108,7 @@ fn ledger(text: &mut String, report: &Report) {
         let (page, field) = (&difference.page_id, difference.field);
         line!(text, "  {page}  {field}: expected {}, found {}", difference.expected, difference.found);
     }
-    let more = ledger.differences.len().saturating_sub(SHOWN_DIFFERENCES);
+    let more = ledger.differences.len().saturating_sub(SHOWN_DIFFERENCES) + ledger.differences_omitted;
     if more > 0 {
         line!(text, "  and {more} more (--json lists them)");
     }
@@ -122,10 +125,83 @@ fn milliseconds(ms: f64) -> String {
 }
 
 fn seconds(ms: f64) -> String {
-    format!("{:.1} s", ms / 1000.0)
+    let digits = if ms < 995.0 { 2 } else { 1 };
+    format!("{:.digits$} s", ms / 1000.0)
+}
+
+/// Broken between words, where a line would be longer than 80 characters; further lines are indented.
+fn wrapped(text: &str) -> String {
+    let mut wrapped = String::new();
+    let mut column = 0;
+    for word in text.split(' ') {
+        let width = word.chars().count();
+        if column > 0 && column + 1 + width > 80 {
+            wrapped.push_str("\n        ");
+            column = 8;
+        }
+        if column > 0 {
+            wrapped.push(' ');
+            column += 1;
+        }
+        wrapped.push_str(word);
+        column += width;
+    }
+    wrapped
 }
 
 fn rate(per_second: f64) -> String {
     let digits = usize::from(per_second < 99.95);
     format!("{per_second:.digits$}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::fixed_report;
+
+    #[test]
+    fn a_report_is_readable_in_eighty_columns() {
+        let mut report = fixed_report();
+        report.warnings.push(
+            "the harness fell behind: 1 % of its messages were sent 12.0 ms late or later; this is in the \
+             round trips. Give it more processors"
+                .to_owned(),
+        );
+        let expected = "\
+sessions    98 of 100 connected in 0.10 s (980/s), 2 failed
+messages    980 of 1000 sent in 10.0 s (98.0/s), 130 KiB (13 KiB/s)
+echoes      979 came back, 1 did not
+
+latency            p50         p90         p99       p99.9         max
+handshake      0.50 ms     0.90 ms     0.99 ms     1.00 ms     1.00 ms
+echo           50.0 ms     90.0 ms     99.0 ms      100 ms      100 ms
+send lag       0.09 ms     0.09 ms     0.09 ms     0.09 ms     0.09 ms
+
+errors
+         2  handshake: http 503 (the server is full)
+
+warning: the harness fell behind: 1 % of its messages were sent 12.0 ms late or
+         later; this is in the round trips. Give it more processors
+
+ledger: 98 sessions, 980 messages, 133280 bytes, 1 off
+  load-0badcafe-7  totalBytesSent: expected 1361, found 1360
+";
+        let text = of(&report);
+        assert_eq!(text, expected);
+        assert!(text.lines().all(|line| line.chars().count() <= 80));
+    }
+
+    #[test]
+    fn times_keep_three_digits() {
+        for (ms, expected) in [
+            (0.0, "0.00 ms"),
+            (9.994, "9.99 ms"),
+            (9.996, "10.0 ms"),
+            (99.96, "100 ms"),
+            (9999.0, "9999 ms"),
+            (10_000.0, "10.0 s"),
+        ] {
+            assert_eq!(milliseconds(ms), expected);
+        }
+    }
 }
