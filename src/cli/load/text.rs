@@ -72,6 +72,9 @@ fn latencies(text: &mut String, report: &Report) {
         ("query", report.query.as_ref().map(|query| &query.latency)),
         ("send lag", Some(&report.send_lag)),
     ];
+    if rows.iter().all(|(_, latency)| latency.is_none_or(|latency| latency.count == 0)) {
+        return;
+    }
     line!(text, "\n{:<10}{:>12}{:>12}{:>12}{:>12}{:>12}", "latency", "p50", "p90", "p99", "p99.9", "max");
     for (name, latency) in rows {
         let Some(latency) = latency.filter(|latency| latency.count > 0) else { continue };
