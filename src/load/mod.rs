@@ -7,9 +7,9 @@
 //! The harness keeps its own books. At the end every connection has pinged and been answered, so the server has
 //! read all that was sent before; then what it says of each session must be what the session did, to the byte.
 //!
-//! Read in this order: [`Options`] is what a person asks for; [`Plan`] is the schedule; [`run`] carries it out, a
-//! [`connection`] each, woken by the [`pacer`], and writes down in [`record`] what happened; [`ledger`] compares;
-//! [`Report`] is what is told. The plan, the ledger and the report are pure.
+//! Read in this order: [`Options`] is what a person asks for; [`Plan`] is the schedule; [`run()`] carries it out,
+//! a [`connection`] each, woken by the [`pacer`], and writes down in [`record`] what happened; [`ledger`]
+//! compares; [`Report`] is what is told. The plan, the ledger and the report are pure.
 
 mod connection;
 pub(crate) mod crowd;
