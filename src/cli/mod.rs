@@ -34,9 +34,9 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Demo(demo::Arguments),
+    Load(load::Arguments),
     Serve(serve::Arguments),
     Sessions(sessions::Arguments),
-    Load(load::Arguments),
 }
 
 /// Why a command failed: what to say in one line, and the program's exit code (PROTOCOL 1).
@@ -108,9 +108,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let outcome = match arguments.command {
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::Load(arguments) => load::run(arguments),
         Command::Serve(arguments) => serve::run(arguments),
         Command::Sessions(arguments) => sessions::run(arguments),
-        Command::Load(arguments) => load::run(arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -10,6 +10,8 @@
 //! Read in this order: [`Options`] is what a person asks for; [`Plan`] is the schedule; [`run()`] carries it out,
 //! a [`connection`] each, woken by the [`pacer`], and writes down in [`record`] what happened; [`ledger`]
 //! compares; [`Report`] is what is told. The plan, the ledger and the report are pure.
+//!
+//! [`crowd`] is no part of that: it is the demo's people.
 
 mod connection;
 pub(crate) mod crowd;
