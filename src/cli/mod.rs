@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "printing is this module's business")]
 
 mod demo;
+mod descriptors;
 mod load;
 mod rows;
 mod screen;

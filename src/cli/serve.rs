@@ -7,7 +7,7 @@ use tracing_subscriber::{
 };
 
 use super::{
-    Outcome,
+    Outcome, descriptors,
     settings::{Checked, LogLevel, Settings},
 };
 use crate::server::{self, Drained, Listeners};
@@ -24,7 +24,8 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: Arguments) -> Outcome {
     let file = arguments.config.as_deref().map(Settings::read).transpose()?.unwrap_or_default();
-    let settings = arguments.settings.or(file).check(raise_descriptors())?;
+    let settings = arguments.settings.or(file).check(descriptors::raise())?;
+    descriptors::make_room(settings.config.clients.limits.max_sessions.unwrap_or(0));
     log_to_stderr(settings.log);
     super::runtime()?.block_on(serve(settings))
 }
@@ -49,12 +50,6 @@ fn announce(listeners: &Listeners) -> Outcome {
     );
     println!("try in another terminal:  headcount sessions{option} --watch 2s");
     Ok(())
-}
-
-/// Takes as many descriptors as the system will give; answers how many that is.
-pub(super) fn raise_descriptors() -> usize {
-    let limit = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(1024);
-    usize::try_from(limit).unwrap_or(usize::MAX)
 }
 
 fn log_to_stderr(level: LogLevel) {

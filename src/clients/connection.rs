@@ -56,7 +56,8 @@ pub(super) async fn run<S>(
         ended = read(&mut socket, membership.session(), plane.config.echo) => Some(ended),
     };
     match ended {
-        None => say_goodbye(socket, membership).await,
+        // Boxed, like the other ends: they are rare, and a task is as large as its largest way.
+        None => Box::pin(say_goodbye(socket, membership)).await,
         Some(Ok(())) => {
             // The page is gone from the moment its close frame was read, before the peer sees the answer.
             drop(membership);
@@ -66,7 +67,7 @@ pub(super) async fn run<S>(
             drop(membership);
             tracing::debug!(%error, "a connection ended without a close frame");
             if let Some(frame) = close_frame_for(&error, max_message_bytes) {
-                websocket::fail(socket, frame).await;
+                Box::pin(websocket::fail(socket, frame)).await;
             }
         }
     }

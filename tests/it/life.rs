@@ -1,8 +1,8 @@
 //! How the server starts, and how it ends.
 
-use std::{net::TcpListener, process::Output, time::Instant};
+use std::{net::TcpListener, path::Path, process::Output, time::Instant};
 
-use crate::harness::{CLOSE, RawSocket, Server, TEXT, UPGRADE, eventually, get, headcount, request, root};
+use crate::harness::{CLOSE, RawSocket, Server, TEXT, UPGRADE, eventually, get, headcount, request};
 
 fn serve(arguments: &[&str]) -> Output {
     headcount().arg("serve").args(arguments).output().unwrap()
@@ -54,7 +54,7 @@ fn a_taken_port_is_named() {
 
 #[test]
 fn a_mistake_in_the_file_is_named_with_its_line() {
-    let file = root().join("target").join(format!("test-{}.toml", std::process::id()));
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("test-{}.toml", std::process::id()));
     let path = file.to_str().unwrap();
     let with = |text: &str| {
         std::fs::write(&file, text).unwrap();
@@ -69,7 +69,7 @@ fn a_mistake_in_the_file_is_named_with_its_line() {
 
 #[test]
 fn flags_go_before_the_environment_and_that_before_the_file() {
-    let file = root().join("target").join(format!("test-order-{}.toml", std::process::id()));
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("test-order-{}.toml", std::process::id()));
     std::fs::write(&file, "max-message-bytes = '10B'\necho = true\nmax-sessions-per-address = 1\n").unwrap();
     // The harness clears HEADCOUNT_ variables, so the middle one is tried by a mistake in it.
     let output = headcount()

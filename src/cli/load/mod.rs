@@ -4,7 +4,6 @@ mod bars;
 mod text;
 
 use std::{
-    fs::File,
     io::{self, Write as _},
     str::FromStr,
     sync::Arc,
@@ -15,7 +14,7 @@ use clap::Args;
 use http::{HeaderName, HeaderValue};
 use tokio_util::sync::CancellationToken;
 
-use super::{Failure, Outcome, serve, units::Span};
+use super::{Failure, Outcome, descriptors, units::Span};
 use crate::{
     load::{
         self, ByteRange, LoadError, Options, Plan, Progress, Report, ScopeShares, SourceAddresses, Target,
@@ -131,8 +130,8 @@ const OTHER_DESCRIPTORS: usize = 64;
 
 pub(super) fn run(arguments: Arguments) -> Outcome {
     let json = arguments.json;
-    let options = arguments.check(serve::raise_descriptors())?;
-    make_room_for_descriptors(options.sessions as usize + OTHER_DESCRIPTORS);
+    let options = arguments.check(descriptors::raise())?;
+    descriptors::make_room(options.sessions as usize + OTHER_DESCRIPTORS);
     let report = super::runtime()?.block_on(carry_out(options))?;
     let text = if json {
         format!("{}\n", serde_json::to_string(&report).expect("figures and text are JSON"))
@@ -143,14 +142,6 @@ pub(super) fn run(arguments: Arguments) -> Outcome {
     // What was found out counts whether anybody reads it or not.
     judge(&report)?;
     Ok(printed?)
-}
-
-/// Lets the system's table of our descriptors grow before there are threads. Afterwards each doubling, at 256
-/// sessions, at 512 and so on, would stop all of them for some 10 ms (it waits for an RCU grace period).
-fn make_room_for_descriptors(count: usize) {
-    // The table never shrinks. If this fails the run is only a little less smooth.
-    let opened: Vec<_> = (0..count).map_while(|_| File::open("/dev/null").ok()).collect();
-    drop(opened);
 }
 
 async fn carry_out(options: Options) -> Result<Report, Failure> {
