@@ -29,6 +29,9 @@ pub struct ClientsConfig {
     pub request_timeout: Duration,
     /// How many sessions there may be.
     pub limits: Limits,
+    /// The most sockets at a time: those of sessions, those that are still being asked who they are, and those
+    /// that are told there is no place.
+    pub max_open: usize,
 }
 
 /// The admin plane: who may ask, and how much.
@@ -46,7 +49,9 @@ pub struct AdminConfig {
     pub max_connections: usize,
     /// The most large answers made at a time; further ones wait, up to `request_timeout`.
     pub max_concurrent_lists: usize,
-    /// A reader of the query socket that has not taken an answer by then is cut.
+    /// The most query sockets among them.
+    pub max_query_sockets: usize,
+    /// A reader that takes nothing of its answer for so long is cut.
     pub write_timeout: Duration,
 }
 
@@ -68,7 +73,9 @@ impl Default for ClientsConfig {
                 max_sessions: Some(100_000),
                 max_sessions_per_address: Some(10_000),
                 max_sessions_per_user: None,
+                max_connections_per_session: Some(100),
             },
+            max_open: 100_256,
         }
     }
 }
@@ -81,6 +88,7 @@ impl Default for AdminConfig {
             request_timeout: Duration::from_secs(5),
             max_request_bytes: 1024 * 1024,
             max_connections: 1024,
+            max_query_sockets: 768,
             max_concurrent_lists: 8,
             write_timeout: Duration::from_secs(30),
         }

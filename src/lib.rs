@@ -25,7 +25,7 @@
 //! | [`query_client`] | a typed client of the query plane | `session` |
 //! | `load` | the load harness with its ledger, and the demo's crowd | `session`, `query_client` |
 //! | [`cli`] | the only place that reads arguments and environment, prints, and exits | all |
-//! | `sdk/python` | the scripting function `system.perspective.getSessionInfo`, one source for every Python | - |
+//! | `src/sdk/python` | the scripting function `system.perspective.getSessionInfo`, one source for every Python | - |
 //!
 //! A test (`tests/it/architecture.rs`) holds the arrows.
 //!

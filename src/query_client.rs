@@ -1,11 +1,11 @@
 //! A typed client of the query plane, for programs and for our own command line.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use futures::{SinkExt, StreamExt};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, time};
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{self, Message, protocol::WebSocketConfig},
@@ -15,6 +15,12 @@ use crate::session::SessionInfo;
 
 /// Where the admin plane is unless somebody says otherwise.
 pub const DEFAULT_ADMIN: &str = "http://127.0.0.1:8081";
+
+/// How long the admin plane may take to let us in.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long an answer may take, to its last byte.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// One query socket. Questions are answered one at a time, in order.
 #[derive(Debug)]
@@ -66,6 +72,16 @@ impl QueryClient {
     /// [`QueryError::Address`], [`QueryError::Unreachable`] or [`QueryError::NotAuthorised`].
     pub async fn connect(admin: &str) -> Result<Self, QueryError> {
         let authority = authority(admin)?;
+        match time::timeout(CONNECT_TIMEOUT, Self::open(authority)).await {
+            Ok(opened) => opened,
+            Err(_) => Err(QueryError::Unreachable {
+                address: authority.to_owned(),
+                reason: format!("no answer within {CONNECT_TIMEOUT:?}"),
+            }),
+        }
+    }
+
+    async fn open(authority: &str) -> Result<Self, QueryError> {
         let unreachable = |reason: String| QueryError::Unreachable { address: authority.to_owned(), reason };
         let stream = TcpStream::connect(authority).await.map_err(|error| unreachable(error.to_string()))?;
         let _ = stream.set_nodelay(true);
@@ -118,7 +134,11 @@ impl QueryClient {
         self.last_id += 1;
         let id = self.last_id;
         let request = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
-        let text = self.exchange(Message::text(request.to_string())).await?;
+        let exchange = self.exchange(Message::text(request.to_string()));
+        let text = match time::timeout(ANSWER_TIMEOUT, exchange).await {
+            Ok(answer) => answer?,
+            Err(_) => return Err(broken(format!("no answer within {ANSWER_TIMEOUT:?}"))),
+        };
         let response: Response<T> =
             serde_json::from_str(&text).map_err(|error| QueryError::Garbled(error.to_string()))?;
         match response {
@@ -147,6 +167,10 @@ impl QueryClient {
             }
         }
     }
+}
+
+fn broken(reason: String) -> QueryError {
+    QueryError::Unreachable { address: "the open query socket".to_owned(), reason }
 }
 
 /// The `host:port` of an admin address as people write it.

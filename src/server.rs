@@ -95,8 +95,9 @@ pub async fn run(listeners: Listeners, config: Config, shutdown: impl Future<Out
     };
     let ending = async {
         shutdown.await;
-        draining.cancel();
+        // Before anybody is asked to leave, or some would have left uncounted.
         let open = clients.connections.len();
+        draining.cancel();
         let cut = leave(&clients.connections, config.drain.grace_period).await;
         clients.cut.cancel();
         // Administrators may watch the clients leave; then it is their turn.

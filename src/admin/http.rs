@@ -77,7 +77,8 @@ async fn session_info(State(connection): State<Connection>, request: Request) ->
     let values = names.map(|name| query.take(name));
     let filters = SessionInfoFilters::read([values[0].as_deref(), values[1].as_deref()])
         .map_err(Refusal::bad_parameter)?;
-    let made = connection.plane.methods.answer(move |methods| {
+    let asked_bytes = request.uri().query().map_or(0, str::len);
+    let made = connection.plane.methods.answer(asked_bytes, move |methods| {
         let mut out = Vec::new();
         methods.session_info(&filters, &mut out);
         out

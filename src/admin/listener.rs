@@ -6,13 +6,14 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::{net::TcpListener, sync::Semaphore};
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{http, methods::Methods};
 use crate::{
     config::AdminConfig,
     edge::{
-        accept::{Accepted, accept},
+        accept::{Accepted, MAX_REQUEST_HEAD, accept},
         clock::Clock,
     },
     session::Registry,
@@ -23,6 +24,8 @@ use crate::{
 pub(crate) struct AdminPlane {
     pub(super) config: AdminConfig,
     pub(super) methods: Methods,
+    /// Places for query sockets: fewer than for connections, so that HTTP is always answered.
+    pub(super) query_places: Arc<Semaphore>,
     /// The clients are asked to leave; `readyz` says so.
     pub(super) draining: CancellationToken,
     /// Administrators are asked to leave.
@@ -42,10 +45,12 @@ impl AdminPlane {
         draining: CancellationToken,
     ) -> Self {
         let heavy = Arc::new(Semaphore::new(config.max_concurrent_lists));
+        let query_places = Arc::new(Semaphore::new(config.max_query_sockets));
         let methods = Methods { registry, clock, heavy, patience: config.request_timeout };
         Self {
             config,
             methods,
+            query_places,
             draining,
             closing: CancellationToken::new(),
             cut: CancellationToken::new(),
@@ -64,12 +69,18 @@ impl AdminPlane {
 
     async fn serve(self: Arc<Self>, accepted: Accepted) {
         let Accepted { stream, local, place, .. } = accepted;
+        // Under HTTP and the query socket alike: a reader that takes nothing holds its answer in our memory.
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(self.config.write_timeout));
         let service = TowerToHyperService::new(http::router(self.clone(), local.ip(), place));
         let connection = http1::Builder::new()
             // Without a timer the header timeout does nothing, and half a request stays for ever.
             .timer(TokioTimer::new())
             .header_read_timeout(self.config.request_timeout)
-            .serve_connection(TokioIo::new(stream), service)
+            .max_header_size(MAX_REQUEST_HEAD)
+            // `nc -N` and its like say at once that they have asked everything.
+            .half_close(true)
+            .serve_connection(TokioIo::new(Box::pin(stream)), service)
             .with_upgrades();
         let mut connection = std::pin::pin!(connection);
         let served = async {

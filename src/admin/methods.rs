@@ -75,18 +75,20 @@ impl Methods {
     }
 
     /// Makes an answer on the thread that fits its weight: a light one here, a heavy one off the sockets'
-    /// threads, as many at a time as [`heavy`](Self::heavy) has places.
+    /// threads, as many at a time as [`heavy`](Self::heavy) has places. `asked_bytes` is the
+    /// length of the question.
     ///
     /// # Errors
     ///
     /// No place came free in time, or `make` panicked.
     pub(super) async fn answer<T: Send + 'static>(
         &self,
+        asked_bytes: usize,
         make: impl FnOnce(&Self) -> T + Send + 'static,
     ) -> Result<T, Unanswered> {
         let guarded =
             |methods: &Self| catch_unwind(AssertUnwindSafe(|| make(methods))).map_err(|_| Unanswered::Failed);
-        if !self.is_heavy() {
+        if !self.is_heavy(asked_bytes) {
             return guarded(self);
         }
         let place = time::timeout(self.patience, self.heavy.clone().acquire_owned());
@@ -99,11 +101,14 @@ impl Methods {
         made.await.unwrap_or(Err(Unanswered::Failed))
     }
 
-    /// Whether an answer may take so long that it must not be made on a socket's thread.
-    fn is_heavy(&self) -> bool {
+    /// Whether an answer may take so long that it must not be made on a socket's thread. Longer questions have
+    /// more requests, or filters that take longer to hold against a row.
+    fn is_heavy(&self, asked_bytes: usize) -> bool {
         /// At about a microsecond a row, so many are about what a thread may be held for.
         const LIGHT_ROWS: usize = 256;
-        self.registry.len() > LIGHT_ROWS
+        /// A plain request with a filter has about so many bytes.
+        const PLAIN_REQUEST: usize = 100;
+        self.registry.len().saturating_mul(1 + asked_bytes / PLAIN_REQUEST) > 2 * LIGHT_ROWS
     }
 }
 
@@ -141,9 +146,9 @@ mod tests {
     async fn a_fault_in_one_answer_is_that_answer_s_alone() {
         for sessions in [1, 1000] {
             let (methods, _members) = methods(sessions);
-            let failed = methods.answer(|_| -> usize { panic!("a fault on purpose") }).await;
+            let failed = methods.answer(1, |_| -> usize { panic!("a fault on purpose") }).await;
             assert_eq!(failed, Err(Unanswered::Failed));
-            assert_eq!(methods.answer(|methods| methods.registry.len()).await, Ok(sessions));
+            assert_eq!(methods.answer(1, |methods| methods.registry.len()).await, Ok(sessions));
         }
     }
 
@@ -151,8 +156,8 @@ mod tests {
     async fn heavy_answers_wait_for_their_turn_and_not_for_ever() {
         let (methods, _members) = methods(1000);
         let place = methods.heavy.clone().acquire_owned().await.unwrap();
-        assert_eq!(methods.answer(|_| ()).await, Err(Unanswered::Overloaded));
+        assert_eq!(methods.answer(1, |_| ()).await, Err(Unanswered::Overloaded));
         drop(place);
-        assert_eq!(methods.answer(|_| ()).await, Ok(()));
+        assert_eq!(methods.answer(1, |_| ()).await, Ok(()));
     }
 }

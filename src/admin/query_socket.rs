@@ -1,10 +1,9 @@
 //! The query socket: JSON-RPC over a WebSocket, one request or batch a text message.
 
-use std::time::Duration;
-
 use axum::{
     body::Body,
     extract::{Request, State},
+    http::StatusCode,
     response::Response,
 };
 use futures::{SinkExt, StreamExt};
@@ -52,12 +51,16 @@ pub(super) async fn upgrade(
         .remove::<OnUpgrade>()
         .ok_or_else(|| Refusal::bad_parameter("this connection cannot be upgraded"))?;
     let plane = connection.plane.clone();
+    let query_place = plane.query_places.clone().try_acquire_owned().map_err(|_| {
+        let message = format!("there are {} query sockets already", plane.config.max_query_sockets);
+        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_query_sockets", message).retry_after()
+    })?;
     plane.connections.clone().spawn(async move {
         let Ok(upgraded) = on_upgrade.await else { return };
         let closing = plane.closing.clone();
         let serve = serve(TokioIo::new(upgraded), &plane.config, &plane.methods, closing);
         plane.cut.run_until_cancelled(serve).await;
-        drop(connection);
+        drop((connection, query_place));
     });
     Ok(response.map(Body::new))
 }
@@ -111,27 +114,10 @@ where
         };
         if let Some(answer) = answer {
             let text = String::from_utf8(answer).expect("JSON made from text is text");
-            send(socket, text, config.write_timeout).await?;
+            socket.send(Message::text(text)).await?;
         }
     }
     Ok(())
-}
-
-async fn send<S>(
-    socket: &mut WebSocketStream<S>,
-    text: String,
-    write_timeout: Duration,
-) -> Result<(), tungstenite::Error>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    match time::timeout(write_timeout, socket.send(Message::text(text))).await {
-        Ok(sent) => sent,
-        Err(_) => {
-            tracing::info!(?write_timeout, "a query socket took no more of its answer and is cut");
-            Err(tungstenite::Error::ConnectionClosed)
-        }
-    }
 }
 
 /// An answer may be of any size: it is one message that is awaited before the next is made.

@@ -1,12 +1,28 @@
 //! JSON-RPC 2.0, text in and text out (PROTOCOL 3.1).
 
-use serde::{Deserialize, Deserializer};
+use std::fmt;
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
 use serde_json::{Value, value::RawValue};
 
 use super::methods::{Methods, SessionInfoFilters, Unanswered};
 
 /// The most requests in one batch.
 const MAX_BATCH: usize = 50;
+
+/// When the answers to a batch have so many bytes, the requests that are left are refused.
+const MAX_BATCH_BYTES: usize = 8 * 1024 * 1024;
+
+fn too_much(_: &str, _: Option<&RawValue>, _: &mut Vec<u8>) -> Result<(), Error> {
+    let mib = MAX_BATCH_BYTES >> 20;
+    Err(Error::new(
+        Error::LIMIT,
+        format!("the answers before this one have {mib} MiB; ask this one by itself"),
+    ))
+}
 
 /// Writes a method's result, given the method's name and parameters.
 type Call<'a> = &'a dyn Fn(&str, Option<&RawValue>, &mut Vec<u8>) -> Result<(), Error>;
@@ -22,7 +38,7 @@ where
     T: AsRef<str> + Clone + Send + 'static,
 {
     let asked = text.clone();
-    match methods.answer(move |methods| answer(methods, asked.as_ref())).await {
+    match methods.answer(asked.as_ref().len(), move |methods| answer(methods, asked.as_ref())).await {
         Ok(answer) => answer,
         Err(why) => refuse(why, text.as_ref()),
     }
@@ -59,6 +75,8 @@ fn answer_by(call: Call<'_>, text: &str) -> Option<Vec<u8>> {
         if before > 1 {
             out.push(b',');
         }
+        // Answers that wait in memory for a slow reader are bounded; a single one is as large as it must be.
+        let call = if before < MAX_BATCH_BYTES { call } else { &too_much };
         if !answer_one(call, request.get(), &mut out) {
             out.truncate(before);
         }
@@ -139,30 +157,72 @@ fn arguments<const N: usize>(
     };
     let params = params.map(|raw| serde_json::from_str(raw.get())).transpose();
     match params.map_err(|error| Error::invalid_params(error.to_string()))? {
-        None | Some(Value::Null) => {}
-        Some(Value::Array(values)) => {
+        None | Some(Params::Absent) => {}
+        Some(Params::ByPosition(values)) => {
             if values.len() > N {
                 let message = format!("at most {N} parameters: {}", names.join(", "));
                 return Err(Error::invalid_params(message));
             }
             values.into_iter().enumerate().try_for_each(|(at, value)| set(at, value))?;
         }
-        Some(Value::Object(values)) => {
+        Some(Params::ByName(values)) => {
+            let mut seen = Vec::new();
             for (name, value) in values {
                 let Some(at) = names.iter().position(|known| *known == name) else {
                     let shown: String = name.chars().take(64).collect();
                     let message = format!("unknown parameter {shown:?}; known: {}", names.join(", "));
                     return Err(Error::invalid_params(message));
                 };
+                if seen.contains(&at) {
+                    return Err(Error::invalid_params(format!("{name} is given twice")));
+                }
+                seen.push(at);
                 set(at, value)?;
             }
         }
-        Some(other) => {
-            let message = format!("params must be an array or an object, not {}", kind(&other));
-            return Err(Error::invalid_request(message));
-        }
     }
     Ok(found)
+}
+
+/// Parameters as they were written: names that come twice are kept, to be refused.
+enum Params {
+    Absent,
+    ByPosition(Vec<Value>),
+    ByName(Vec<(String, Value)>),
+}
+
+impl<'de> Deserialize<'de> for Params {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct AsWritten;
+        impl<'de> Visitor<'de> for AsWritten {
+            type Value = Params;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an array or an object")
+            }
+
+            fn visit_unit<E>(self) -> Result<Params, E> {
+                Ok(Params::Absent)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<Params, A::Error> {
+                let mut found = Vec::new();
+                while let Some(value) = values.next_element()? {
+                    found.push(value);
+                }
+                Ok(Params::ByPosition(found))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut values: A) -> Result<Params, A::Error> {
+                let mut found = Vec::new();
+                while let Some(entry) = values.next_entry()? {
+                    found.push(entry);
+                }
+                Ok(Params::ByName(found))
+            }
+        }
+        deserializer.deserialize_any(AsWritten)
+    }
 }
 
 fn kind(value: &Value) -> &'static str {
@@ -200,12 +260,17 @@ impl Request {
         }
         let members: Members = serde_json::from_str(text).map_err(|error| {
             // Good JSON of the wrong shape is an invalid request; anything else is no JSON.
-            let error = match serde_json::from_str::<serde::de::IgnoredAny>(text) {
-                Ok(_) => Error::invalid_request(format!("a request is an object: {error}")),
+            let error = match serde_json::from_str::<IgnoredAny>(text) {
+                Ok(_) if !is_object(text) => Error::invalid_request("a request is an object"),
+                Ok(_) => Error::invalid_request(error.to_string()),
                 Err(error) => Error::parse(&error),
             };
             (None, error)
         })?;
+        // serde takes an array for a struct.
+        if !is_object(text) {
+            return Err((None, Error::invalid_request("a request is an object")));
+        }
         let Members { id, jsonrpc, method, params } = members;
         let is_id = |id: &RawValue| id.get() == "null" || !id.get().starts_with(['t', 'f', '[', '{']);
         if id.as_deref().is_some_and(|id| !is_id(id)) {
@@ -280,6 +345,10 @@ fn write_error(id: Option<&RawValue>, error: &Error, out: &mut Vec<u8>) {
     out.extend_from_slice(format!("\"error\":{error}}}").as_bytes());
 }
 
+fn is_object(text: &str) -> bool {
+    text.trim_start_matches(is_json_space).starts_with('{')
+}
+
 fn is_json_space(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\r' | '\n')
 }
@@ -351,6 +420,13 @@ mod tests {
         fails("1", "null", -32600, "a request is an object");
         fails(r#""x""#, "null", -32600, "a request is an object");
         fails("null", "null", -32600, "a request is an object");
+        fails(r#"{"jsonrpc":"2.0","id":1,"id":2,"method":"echo"}"#, "null", -32600, "duplicate field `id`");
+        fails(
+            r#"{"jsonrpc":"2.0","id":1,"method":"echo","params":{"a":"x","a":"y"}}"#,
+            "1",
+            -32602,
+            "a is given twice",
+        );
         fails("{}", "null", -32600, "jsonrpc must be");
         fails(r#"{"method":"echo","id":1}"#, "1", -32600, "jsonrpc must be");
         fails(r#"{"jsonrpc":2.0,"method":"echo","id":1}"#, "1", -32600, "jsonrpc must be");
@@ -408,6 +484,12 @@ mod tests {
     }
 
     #[test]
+    fn an_array_in_a_batch_is_no_request() {
+        let answer = ask(r#"[[1,"2.0","echo",[]]]"#).unwrap();
+        assert!(answer.starts_with(r#"[{"jsonrpc":"2.0","id":null,"error":{"code":-32600"#), "{answer}");
+    }
+
+    #[test]
     fn a_batch_of_notifications_first_and_last_leaves_no_stray_comma() {
         let batch = r#"[{"jsonrpc":"2.0","method":"echo"},{"jsonrpc":"2.0","method":"echo","id":7},
             {"jsonrpc":"2.0","method":"echo"}]"#;
@@ -419,6 +501,15 @@ mod tests {
         let batch = |n| format!("[{}]", vec![r#"{"jsonrpc":"2.0","method":"echo","id":1}"#; n].join(","));
         assert!(ask(&batch(50)).unwrap().starts_with('['));
         fails(&batch(51), "null", -32004, "at most 50 requests, this one 51");
+    }
+
+    #[test]
+    fn a_batch_s_answers_have_a_limit_in_all() {
+        let long = "x".repeat(1 << 20);
+        let request = format!(r#"{{"jsonrpc":"2.0","method":"echo","params":["{long}"],"id":1}}"#);
+        let answers = ask(&format!("[{}]", vec![&*request; 20].join(","))).unwrap();
+        assert_eq!(answers.matches("\"result\"").count(), 8);
+        assert_eq!(answers.matches("\"code\":-32004").count(), 12);
     }
 
     #[test]

@@ -29,7 +29,9 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
         let interrupted = super::interrupted()?;
         let listeners = listen().await?;
         let (clients, admin) = (listeners.clients.local_addr()?, listeners.admin.local_addr()?);
-        eprintln!("headcount: clients connect to ws://{clients}/ws/{{project}}, administrators ask at http://{admin}");
+        super::tell(format_args!(
+            "clients connect to ws://{clients}/ws/{{project}}, administrators ask at http://{admin}"
+        ));
         let (stop, stopped) = oneshot::channel::<()>();
         let server = tokio::spawn(server::run(listeners, Config::default(), async {
             let _ = stopped.await;

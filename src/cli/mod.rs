@@ -1,7 +1,5 @@
 //! The command line: the only place that reads arguments and the environment, prints, and exits.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "printing is this module's business")]
-
 mod demo;
 mod descriptors;
 mod load;
@@ -15,8 +13,9 @@ mod units;
 
 use std::{
     ffi::OsString,
+    fmt,
     future::Future,
-    io::{self, IsTerminal},
+    io::{self, IsTerminal, Write},
     process::ExitCode,
 };
 
@@ -117,7 +116,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             if let Some(message) = failure.message() {
-                eprintln!("headcount: {message}");
+                tell(message);
             }
             ExitCode::from(failure.code())
         }
@@ -152,6 +151,11 @@ fn interrupted() -> io::Result<impl Future<Output = ()>> {
     })
 }
 
+/// Words for a person, on stderr. Nobody may be there to read them; that is no failure.
+fn tell(words: impl fmt::Display) {
+    let _ = writeln!(io::stderr(), "headcount: {words}");
+}
+
 /// Whether colours may be sent there (https://no-color.org).
 fn is_colourful(stream: &impl IsTerminal) -> bool {
     stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty())
@@ -176,6 +180,6 @@ fn explain(error: &clap::Error) -> ExitCode {
         .filter(|line| !line.is_empty())
         .map(|line| line.trim_start_matches("error: "))
         .collect();
-    eprintln!("headcount: {} (see headcount --help)", said.join("; "));
+    tell(format_args!("{} (see headcount --help)", said.join("; ")));
     ExitCode::from(2)
 }

@@ -38,6 +38,7 @@ impl Screen {
         }
         lines.push(String::new());
         lines.push(table::totals(rows));
+        lines.truncate(usize::from(height).max(1));
         self.show(&lines, width)
     }
 

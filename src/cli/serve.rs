@@ -1,4 +1,8 @@
-use std::path::PathBuf;
+use std::{
+    io::Write,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
+};
 
 use clap::Args;
 use tracing::Level;
@@ -25,7 +29,7 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: Arguments) -> Outcome {
     let file = arguments.config.as_deref().map(Settings::read).transpose()?.unwrap_or_default();
     let settings = arguments.settings.or(file).check(descriptors::raise())?;
-    descriptors::make_room(settings.config.clients.limits.max_sessions.unwrap_or(0));
+    descriptors::make_room(settings.config.clients.max_open);
     log_to_stderr(settings.log);
     super::runtime()?.block_on(serve(settings))
 }
@@ -33,23 +37,36 @@ pub(super) fn run(arguments: Arguments) -> Outcome {
 async fn serve(settings: Checked) -> Outcome {
     let shutdown = super::interrupted()?;
     let listeners = Listeners::bind(settings.listen, settings.admin_listen).await?;
-    announce(&listeners)?;
+    announce(listeners.clients.local_addr()?, listeners.admin.local_addr()?);
+    for warning in settings.warnings {
+        tracing::warn!("{warning}");
+    }
     let Drained { connections, cut } = server::run(listeners, settings.config, shutdown).await;
-    eprintln!("headcount: {connections} connections were open; {} left, {cut} were cut", connections - cut);
+    let left = connections.saturating_sub(cut);
+    super::tell(format_args!("drained: {connections} connections were open, {left} left, {cut} were cut"));
     Ok(())
 }
 
-/// Says where the server is and what to try next.
-fn announce(listeners: &Listeners) -> Outcome {
-    let clients = listeners.clients.local_addr()?;
-    let admin = listeners.admin.local_addr()?;
+/// Says where the server is and what to try next. A server whose words nobody reads serves all the same.
+fn announce(clients: SocketAddr, admin: SocketAddr) {
+    let (clients, admin) = (reachable(clients), reachable(admin));
     let option = if admin.port() == 8081 { String::new() } else { format!(" --admin http://{admin}") };
-    println!("clients connect to  ws://{clients}/ws/{{project}}?username=you");
-    println!(
-        "administrators ask  http://{admin}/api/v1/session-info  (or the query socket ws://{admin}/query)"
+    let _ = writeln!(
+        std::io::stdout(),
+        "clients connect to  ws://{clients}/ws/{{project}}?username=you\n\
+         administrators ask  http://{admin}/api/v1/session-info  (or the query socket ws://{admin}/query)\n\
+         try in another terminal:  headcount sessions{option} --watch 2s"
     );
-    println!("try in another terminal:  headcount sessions{option} --watch 2s");
-    Ok(())
+}
+
+/// An address that can be typed in: a server on all addresses is reached on this machine by loopback.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
 }
 
 fn log_to_stderr(level: LogLevel) {

@@ -55,21 +55,23 @@ pub(super) fn run(arguments: Arguments) -> Outcome {
     }
     super::runtime()?.block_on(async {
         let stop = super::interrupted()?;
-        let mut client = QueryClient::connect(&admin).await?;
         let question = Question { user, project };
-        match every {
-            None => {
-                let rows = question.ask(&mut client).await?;
-                write(&rows, output, true, &mut io::stdout().lock())
-            }
-            Some(every) => {
-                tokio::select! {
-                    outcome = watch_sessions(&mut client, &question, output, every) => outcome,
-                    () = stop => Ok(()),
-                }
-            }
+        tokio::select! {
+            outcome = show(&admin, &question, output, every) => outcome,
+            () = stop => Ok(()),
         }
     })
+}
+
+async fn show(admin: &str, question: &Question, output: Output, every: Option<Duration>) -> Outcome {
+    let mut client = QueryClient::connect(admin).await?;
+    match every {
+        Some(every) => watch_sessions(&mut client, question, output, every).await,
+        None => {
+            let rows = question.ask(&mut client).await?;
+            write(&rows, output, true, &mut io::stdout().lock())
+        }
+    }
 }
 
 /// Whose sessions are asked for.

@@ -57,15 +57,21 @@ pub(super) struct Settings {
     /// The most sessions of one named user; 0 is no limit [default: 0]
     #[arg(long, env = "HEADCOUNT_MAX_SESSIONS_PER_USER", value_name = "N")]
     max_sessions_per_user: Option<usize>,
+    /// The most connections of one session; 0 is no limit [default: 100]
+    #[arg(long, env = "HEADCOUNT_MAX_CONNECTIONS_PER_SESSION", value_name = "N")]
+    max_connections_per_session: Option<usize>,
     /// How long a connection may take to send its whole request [default: 5s]
     #[arg(long, env = "HEADCOUNT_REQUEST_TIMEOUT", value_name = "TIME")]
     request_timeout: Option<Span>,
     /// How long connections may take to leave when the server ends [default: 5s]
     #[arg(long, env = "HEADCOUNT_GRACE_PERIOD", value_name = "TIME")]
     grace_period: Option<Span>,
-    /// Origins of pages that may connect besides those of the same host, comma-separated
+    /// Origins of pages that may connect as clients besides those of the same host, comma-separated
     #[arg(long, env = "HEADCOUNT_ALLOWED_ORIGINS", value_name = "ORIGINS", value_delimiter = ',')]
     allowed_origins: Option<Vec<String>>,
+    /// The same for the admin plane, whose pages may read all sessions
+    #[arg(long, env = "HEADCOUNT_ADMIN_ALLOWED_ORIGINS", value_name = "ORIGINS", value_delimiter = ',')]
+    admin_allowed_origins: Option<Vec<String>>,
     /// Names of the admin plane in Host besides its address and localhost, comma-separated
     #[arg(long, env = "HEADCOUNT_ALLOWED_HOSTS", value_name = "HOSTS", value_delimiter = ',')]
     allowed_hosts: Option<Vec<String>>,
@@ -91,6 +97,8 @@ pub(super) struct Checked {
     pub(super) listen: SocketAddr,
     pub(super) admin_listen: SocketAddr,
     pub(super) log: LogLevel,
+    /// What is allowed and still looks wrong.
+    pub(super) warnings: Vec<String>,
     pub(super) config: Config,
 }
 
@@ -124,9 +132,13 @@ impl Settings {
             max_sessions: self.max_sessions.or(file.max_sessions),
             max_sessions_per_address: self.max_sessions_per_address.or(file.max_sessions_per_address),
             max_sessions_per_user: self.max_sessions_per_user.or(file.max_sessions_per_user),
+            max_connections_per_session: self
+                .max_connections_per_session
+                .or(file.max_connections_per_session),
             request_timeout: self.request_timeout.or(file.request_timeout),
             grace_period: self.grace_period.or(file.grace_period),
             allowed_origins: self.allowed_origins.or(file.allowed_origins),
+            admin_allowed_origins: self.admin_allowed_origins.or(file.admin_allowed_origins),
             allowed_hosts: self.allowed_hosts.or(file.allowed_hosts),
             log: self.log.or(file.log),
         }
@@ -148,55 +160,119 @@ impl Settings {
         check_exposure(listen, self.identity.is_some(), admin_listen, insecure_admin)
             .map_err(Failure::Usage)?;
         let clients = ClientsConfig::default();
-        let admin = AdminConfig::default();
         let request_timeout = self.request_timeout.map_or(clients.request_timeout, |span| span.0);
-        let allowed_origins = self.allowed_origins.unwrap_or_default();
         let max_message_bytes = self.max_message_bytes.map_or(clients.max_message_bytes, |size| size.0);
         if max_message_bytes == 0 || request_timeout.is_zero() {
             let message = "max-message-bytes and request-timeout must be more than 0";
             return Err(Failure::Usage(message.to_owned()));
         }
         let limit = |set: Option<usize>, default| set.map_or(default, |n| (n > 0).then_some(n));
+        let defaults = clients.limits;
+        let places = Places::among(descriptors);
         let limits = Limits {
-            max_sessions: limit(self.max_sessions, Some(sessions_for(descriptors))),
-            max_sessions_per_address: limit(
-                self.max_sessions_per_address,
-                clients.limits.max_sessions_per_address,
+            max_sessions: limit(self.max_sessions, Some(places.sessions)),
+            max_sessions_per_address: limit(self.max_sessions_per_address, defaults.max_sessions_per_address),
+            max_sessions_per_user: limit(self.max_sessions_per_user, defaults.max_sessions_per_user),
+            max_connections_per_session: limit(
+                self.max_connections_per_session,
+                defaults.max_connections_per_session,
             ),
-            max_sessions_per_user: limit(self.max_sessions_per_user, clients.limits.max_sessions_per_user),
         };
+        let mut warnings = Vec::new();
+        if limits.max_sessions.is_some_and(|max| max > places.sessions) {
+            warnings.push(format!(
+                "max-sessions is more than the {} that {descriptors} descriptors allow (ulimit -n)",
+                places.sessions
+            ));
+        }
+        let grace_period = self.grace_period.map_or(DrainConfig::default().grace_period, |span| span.0);
         Ok(Checked {
             listen,
             admin_listen,
             log: self.log.unwrap_or(LogLevel::Info),
+            warnings,
             config: Config {
                 clients: ClientsConfig {
                     max_message_bytes,
                     echo: self.echo.unwrap_or(false),
-                    allowed_origins: allowed_origins.clone(),
+                    allowed_origins: origins("allowed-origins", self.allowed_origins)?,
                     request_timeout,
                     limits,
+                    max_open: places.sessions + places.beside_sessions,
                 },
                 admin: AdminConfig {
-                    allowed_origins,
-                    allowed_hosts: self.allowed_hosts.unwrap_or_default(),
+                    allowed_origins: origins("admin-allowed-origins", self.admin_allowed_origins)?,
+                    allowed_hosts: hosts(self.allowed_hosts)?,
                     request_timeout,
-                    ..admin
+                    max_connections: places.admin,
+                    max_query_sockets: places.admin * 3 / 4,
+                    ..AdminConfig::default()
                 },
-                drain: DrainConfig {
-                    grace_period: self
-                        .grace_period
-                        .map_or(DrainConfig::default().grace_period, |span| span.0),
-                },
+                drain: DrainConfig { grace_period },
             },
         })
     }
 }
 
-/// As many sessions as descriptors are left for, once administrators, newcomers and files have theirs.
-fn sessions_for(descriptors: usize) -> usize {
-    const OTHERS: usize = 1536;
-    descriptors.saturating_sub(OTHERS).max(descriptors / 2).min(100_000)
+/// Origins as a browser writes them: one that could never match would be a hole in somebody's plan.
+fn origins(name: &str, list: Option<Vec<String>>) -> Result<Vec<String>, Failure> {
+    let list: Vec<_> = list.unwrap_or_default().iter().map(|entry| entry.trim().to_owned()).collect();
+    for entry in &list {
+        let good = entry.parse::<http::Uri>().is_ok_and(|uri| {
+            let host = uri.host().unwrap_or_default();
+            let written = format!(
+                "{}://{}",
+                uri.scheme_str().unwrap_or_default(),
+                uri.authority().map_or("", |a| a.as_str())
+            );
+            !host.is_empty()
+                && !host.contains('*')
+                && written.eq_ignore_ascii_case(entry)
+                && !entry.contains('@')
+        });
+        if !good {
+            return Err(Failure::Usage(format!(
+                "{name} {entry:?} is no origin: write it like https://hmi.example or http://10.0.0.5:3000"
+            )));
+        }
+    }
+    Ok(list)
+}
+
+/// Host names and addresses without a port: `Host` is compared without its port.
+fn hosts(list: Option<Vec<String>>) -> Result<Vec<String>, Failure> {
+    let list: Vec<_> = list.unwrap_or_default().iter().map(|entry| entry.trim().to_owned()).collect();
+    for entry in &list {
+        let named = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+        let v6 = entry.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        let good = v6.is_some_and(|v6| v6.parse::<std::net::Ipv6Addr>().is_ok())
+            || (!entry.is_empty() && entry.chars().all(named));
+        if !good {
+            return Err(Failure::Usage(format!(
+                "allowed-hosts {entry:?} is no host name: write it like admin.plant or [fd00::1], without a port"
+            )));
+        }
+    }
+    Ok(list)
+}
+
+/// How the descriptors are shared out, so that no plane can take those of the other.
+struct Places {
+    sessions: usize,
+    /// For those who are still being asked who they are, or are told that there is no place.
+    beside_sessions: usize,
+    admin: usize,
+}
+
+impl Places {
+    fn among(descriptors: usize) -> Self {
+        /// The listeners, the log, the runtime.
+        const OTHERS: usize = 32;
+        let admin = (descriptors / 8).clamp(2, 1024);
+        let beside_sessions = (descriptors / 8).clamp(2, 256);
+        let sessions = descriptors.saturating_sub(admin + beside_sessions + OTHERS);
+        Self { sessions: sessions.clamp(1, 100_000), beside_sessions, admin }
+    }
 }
 
 fn address(name: &str, text: &str) -> Result<SocketAddr, Failure> {
@@ -235,8 +311,10 @@ mod tests {
         let limit = |descriptors| {
             settings("").check(descriptors).unwrap().config.clients.limits.max_sessions.unwrap()
         };
-        assert_eq!(limit(20_000), 18_464);
-        assert_eq!(limit(1_024), 512);
+        assert_eq!(limit(20_000), 18_688);
+        assert_eq!(limit(1_024), 736);
+        assert_eq!(limit(200), 118);
+        assert_eq!(limit(0), 1);
         assert_eq!(limit(1 << 30), 100_000);
     }
 
@@ -257,5 +335,27 @@ mod tests {
         refused("identity = 'jwt'", "identity jwt is not in this build");
         refused("identity = 'header'", "identity header is not in this build");
         refused("max-message-bytes = 0", "max-message-bytes");
+        for bad in ["https://hmi.example/", "hmi.example", "*", "https://*", "null", "https://a@b", ""] {
+            refused(&format!("allowed-origins = ['{bad}']"), "allowed-origins");
+            refused(&format!("admin-allowed-origins = ['{bad}']"), "admin-allowed-origins");
+        }
+        for bad in ["plant:8081", "http://plant", "fd00::1", "a b", "*", ""] {
+            refused(&format!("allowed-hosts = ['{bad}']"), "allowed-hosts");
+        }
+    }
+
+    #[test]
+    fn good_lists_are_trimmed_and_kept_apart() {
+        let file = "allowed-origins = ['https://a.example', ' http://10.0.0.5:3000']\nallowed-hosts = ['plant', '[fd00::1]']";
+        let config = settings(file).check(20_000).unwrap().config;
+        assert_eq!(config.clients.allowed_origins, ["https://a.example", "http://10.0.0.5:3000"]);
+        assert!(config.admin.allowed_origins.is_empty());
+        assert_eq!(config.admin.allowed_hosts, ["plant", "[fd00::1]"]);
+    }
+
+    #[test]
+    fn more_sessions_than_descriptors_are_warned_of() {
+        assert_eq!(settings("max-sessions = 900").check(1_000).unwrap().warnings.len(), 1);
+        assert!(settings("max-sessions = 100").check(1_000).unwrap().warnings.is_empty());
     }
 }

@@ -26,7 +26,11 @@ impl FromStr for Span {
             _ => return Err(bad()),
         };
         let number: f64 = number.parse().map_err(|_| bad())?;
-        Duration::try_from_secs_f64(number * seconds).map(Self).map_err(|_| bad())
+        let longest = Duration::from_secs(366 * 24 * 3600);
+        match Duration::try_from_secs_f64(number * seconds) {
+            Ok(duration) if duration <= longest => Ok(Self(duration)),
+            _ => Err(format!("{text:?} is too long: a year is the most")),
+        }
     }
 }
 
@@ -55,7 +59,13 @@ fn split_unit(text: &str) -> (&str, &str) {
 
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+        #[derive(Deserialize)]
+        #[serde(untagged, expecting = "a duration like \"250ms\", \"30s\" or \"5m\"")]
+        enum Written {
+            Text(String),
+        }
+        let Written::Text(text) = Written::deserialize(deserializer)?;
+        text.parse().map_err(D::Error::custom)
     }
 }
 

@@ -19,18 +19,12 @@ use super::{
 use crate::{
     config::ClientsConfig,
     edge::{
-        accept::{Accepted, accept},
+        accept::{Accepted, MAX_REQUEST_HEAD, accept},
         clock::Clock,
         refusal::Refusal,
     },
     session::Registry,
 };
-
-/// Sockets beyond the sessions: those that are still being asked who they are, and those that get a 503.
-const OPEN_BESIDE_SESSIONS: usize = 256;
-
-/// The largest request head, in bytes: a project, parameters and headers of honest clients fit many times.
-const MAX_REQUEST_HEAD: usize = 32 * 1024;
 
 /// How many request timeouts a connection may last that asks, and asks again, but never becomes a WebSocket.
 const HTTP_LIFE: u32 = 4;
@@ -52,9 +46,7 @@ pub(crate) struct ClientPlane {
 impl ClientPlane {
     /// Accepts clients until the plane is cut. While it drains, they are told so.
     pub(crate) async fn run(self: Arc<Self>, listener: TcpListener) {
-        let max_open =
-            self.config.limits.max_sessions.map_or(usize::MAX, |sessions| sessions + OPEN_BESIDE_SESSIONS);
-        accept(listener, max_open, self.cut.clone(), |accepted| {
+        accept(listener, self.config.max_open, self.cut.clone(), |accepted| {
             tokio::spawn(self.clone().greet(accepted));
         })
         .await;
@@ -107,10 +99,13 @@ impl ClientPlane {
         let http = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.config.request_timeout)
-            .max_buf_size(MAX_REQUEST_HEAD)
+            .max_header_size(MAX_REQUEST_HEAD)
+            // `nc -N` and its like say at once that they have asked everything.
+            .half_close(true)
             .serve_connection(TokioIo::new(stream), service);
         // The header timeout ends who is slow to ask; this ends who is slow to read, or asks without end.
-        let whole = time::timeout(self.config.request_timeout * HTTP_LIFE, http.without_shutdown());
+        let whole =
+            time::timeout(self.config.request_timeout.saturating_mul(HTTP_LIFE), http.without_shutdown());
         // An error here is a peer that went away, was too slow, or spoke no HTTP; hyper has answered it.
         let parts = self.cut.run_until_cancelled(whole).await?.ok()?.ok()?;
         Some((parts.io.into_inner(), parts.read_buf))

@@ -9,7 +9,7 @@ use super::params::Params;
 use crate::{
     config::ClientsConfig,
     edge::{
-        origin::check_origin,
+        origin::{check_origin, host_header},
         refusal::{self, Body, Refusal},
         websocket,
     },
@@ -47,6 +47,10 @@ pub(super) fn answer<B>(
             return Err(Refusal::not_found(message));
         };
         let mut response = websocket::upgrade(request)?;
+        if host_header(request.headers()).is_none() {
+            let message = "the request needs exactly one Host header (RFC 9112, 3.2)";
+            return Err(Refusal::new(StatusCode::BAD_REQUEST, "bad_handshake", message));
+        }
         let params = Params::read(project, request.uri().query())?;
         let membership =
             registry.join(joining(params, peer, request.headers()), now_ms).map_err(refuse_join)?;
@@ -99,6 +103,7 @@ fn refuse_join(error: JoinError) -> Refusal {
     let (status, code) = match error {
         JoinError::Full(_) => (StatusCode::SERVICE_UNAVAILABLE, "server_full"),
         JoinError::Address(_) | JoinError::User(_) => (StatusCode::TOO_MANY_REQUESTS, "too_many_sessions"),
+        JoinError::Connections(_) => (StatusCode::TOO_MANY_REQUESTS, "too_many_connections"),
         JoinError::Taken => (StatusCode::CONFLICT, "designer_id_in_use"),
     };
     let refusal = Refusal::new(status, code, error.to_string());

@@ -7,6 +7,9 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+/// The largest request head, in bytes: a project, parameters and headers of honest clients fit many times.
+pub(crate) const MAX_REQUEST_HEAD: usize = 32 * 1024;
+
 /// One accepted connection. It holds its place among `max_open` until it is dropped.
 pub(crate) struct Accepted {
     pub(crate) stream: TcpStream,
@@ -25,6 +28,7 @@ pub(crate) async fn accept(
     serve: impl Fn(Accepted),
 ) {
     let places = Arc::new(Semaphore::new(max_open.min(Semaphore::MAX_PERMITS)));
+    let mut failing = false;
     let _ = stop
         .run_until_cancelled(async {
             loop {
@@ -37,11 +41,16 @@ pub(crate) async fn accept(
                     Ok::<_, std::io::Error>(Accepted { stream, peer, local, place })
                 };
                 match accepted.await {
-                    Ok(accepted) => serve(accepted),
+                    Ok(accepted) => {
+                        failing = false;
+                        serve(accepted);
+                    }
                     // Out of descriptors, or the peer is gone already. Neither ends the server; the pause
-                    // keeps the first from spinning.
+                    // keeps the first from spinning, and it is told once, not twenty times a second.
                     Err(error) => {
-                        tracing::warn!(%error, "a connection could not be accepted");
+                        if !std::mem::replace(&mut failing, true) {
+                            tracing::warn!(%error, "connections cannot be accepted");
+                        }
                         time::sleep(Duration::from_millis(50)).await;
                     }
                 }

@@ -48,7 +48,7 @@ pub(crate) fn check_host(
     let host = uri.authority().cloned().or_else(|| host_header(headers));
     let name = host.as_ref().map_or("", Authority::host);
     let ours = is_localhost(name)
-        || address(name).is_some_and(|host| host == local)
+        || address(name).is_some_and(|host| host.to_canonical() == local.to_canonical())
         || allowed.iter().any(|entry| entry.eq_ignore_ascii_case(name));
     if ours {
         return Ok(());
@@ -62,7 +62,7 @@ pub(crate) fn check_host(
 }
 
 /// `Host`, if there is exactly one and it reads as one.
-fn host_header(headers: &HeaderMap) -> Option<Authority> {
+pub(crate) fn host_header(headers: &HeaderMap) -> Option<Authority> {
     let mut hosts = headers.get_all(header::HOST).iter();
     let host = hosts.next()?.to_str().ok()?.parse().ok()?;
     hosts.next().is_none().then_some(host)
@@ -148,6 +148,13 @@ mod tests {
         host("127.0.0.2:8081", false);
         host("localhost.evil.example", false);
         host("", false);
+    }
+
+    #[test]
+    fn a_dual_stack_listener_is_itself_over_ipv4() {
+        let mapped = "::ffff:127.0.0.1".parse().unwrap();
+        let found = check_host(&Uri::from_static("/"), &headers("127.0.0.1:1", None), mapped, &[]);
+        assert!(found.is_ok());
     }
 
     #[test]

@@ -58,7 +58,8 @@ fn refuse_unknown(name: &str, known: &[&str], unknown: Unknown) -> Result<(), Re
     match unknown {
         Unknown::Ignore => Ok(()),
         Unknown::Refuse => {
-            let message = format!("unknown parameter {shown:?}; known: {}", known.join(", "));
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            let message = format!("unknown parameter {shown:?}; known: {known}");
             Err(Refusal::bad_parameter(message))
         }
     }

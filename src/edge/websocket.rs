@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use http_body_util::Full;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_tungstenite::{
@@ -28,43 +28,65 @@ pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 ///
 /// 405, 426 or 400: what the request lacks.
 pub(crate) fn upgrade<B>(request: &Request<B>) -> Result<Response<Body>, Refusal> {
-    use ProtocolError::{
-        InvalidSecWebSocketKey, MissingSecWebSocketKey, MissingSecWebSocketVersionHeader, WrongHttpMethod,
+    let headers = request.headers();
+    let lacks = |what: &str| {
+        let message = format!("this path speaks WebSocket (RFC 6455): {what}");
+        Err(Refusal::new(StatusCode::UPGRADE_REQUIRED, "upgrade_required", message)
+            .with(header::UPGRADE, "websocket"))
     };
-    let error = match create_response_with_body(request, || Full::new(Bytes::new())) {
-        Ok(mut response) => {
-            *response.version_mut() = Version::HTTP_11;
-            return Ok(response);
+    if request.method() != Method::GET {
+        return Err(Refusal::method_not_allowed("GET"));
+    }
+    if request.version() < Version::HTTP_11 {
+        return lacks("ask with HTTP/1.1");
+    }
+    if !lists(headers, header::UPGRADE, "websocket") {
+        return lacks("ask with Upgrade: websocket");
+    }
+    if !lists(headers, header::CONNECTION, "upgrade") {
+        return lacks("ask with Connection: Upgrade");
+    }
+    // tungstenite reads the first line of each list only, so it gets them as one plain word.
+    let mut plain = Request::get("/").body(()).expect("a request of constants");
+    plain.headers_mut().extend([
+        (header::CONNECTION, HeaderValue::from_static("Upgrade")),
+        (header::UPGRADE, HeaderValue::from_static("websocket")),
+    ]);
+    for name in [header::SEC_WEBSOCKET_KEY, header::SEC_WEBSOCKET_VERSION] {
+        if let Some(value) = headers.get(&name) {
+            plain.headers_mut().insert(name, value.clone());
         }
-        Err(error) => error,
-    };
-    Err(match error {
-        Error::Protocol(WrongHttpMethod) => Refusal::method_not_allowed("GET"),
-        Error::Protocol(MissingSecWebSocketKey | InvalidSecWebSocketKey) => Refusal::new(
-            StatusCode::BAD_REQUEST,
-            "bad_handshake",
-            "Sec-WebSocket-Key must be 16 bytes in base64",
-        ),
-        Error::Protocol(MissingSecWebSocketVersionHeader) => {
-            upgrade_required("Sec-WebSocket-Version must be 13").with(header::SEC_WEBSOCKET_VERSION, "13")
+    }
+    create_response_with_body(&plain, || Full::new(Bytes::new())).map_err(|error| match error {
+        Error::Protocol(ProtocolError::MissingSecWebSocketVersionHeader) => {
+            let message = "Sec-WebSocket-Version must be 13";
+            Refusal::new(StatusCode::UPGRADE_REQUIRED, "upgrade_required", message)
+                .with(header::SEC_WEBSOCKET_VERSION, "13")
         }
-        _ => upgrade_required("this path speaks WebSocket: ask with Upgrade: websocket")
-            .with(header::UPGRADE, "websocket"),
+        _ => {
+            let message = "Sec-WebSocket-Key must be 16 bytes in base64";
+            Refusal::new(StatusCode::BAD_REQUEST, "bad_handshake", message)
+        }
     })
 }
 
-fn upgrade_required(message: &str) -> Refusal {
-    Refusal::new(StatusCode::UPGRADE_REQUIRED, "upgrade_required", message)
+/// Whether a header that is a list, over however many lines, has this word in any letter case.
+fn lists(headers: &HeaderMap, name: HeaderName, word: &str) -> bool {
+    items(headers, name).any(|item| item.eq_ignore_ascii_case(word))
+}
+
+fn items(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
 }
 
 /// Whether the client offers this subprotocol.
 pub(crate) fn offers(headers: &HeaderMap, subprotocol: &str) -> bool {
-    headers
-        .get_all(header::SEC_WEBSOCKET_PROTOCOL)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .any(|offered| offered.trim() == subprotocol)
+    items(headers, header::SEC_WEBSOCKET_PROTOCOL).any(|offered| offered == subprotocol)
 }
 
 /// Chooses a subprotocol in the answer.
@@ -122,7 +144,8 @@ where
         socket.close(Some(frame)).await?;
         let mut stream = socket.into_inner();
         stream.shutdown().await?;
-        let mut sink = [0; 4096];
+        // On the heap: this is part of every connection's future, and most never come here.
+        let mut sink = vec![0; 4096];
         while stream.read(&mut sink).await? > 0 {}
         Ok::<(), tungstenite::Error>(())
     };

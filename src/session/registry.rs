@@ -32,6 +32,8 @@ pub struct Limits {
     pub max_sessions_per_address: Option<usize>,
     /// Of one named user; sessions without a user are not counted here.
     pub max_sessions_per_user: Option<usize>,
+    /// Connections of one session.
+    pub max_connections_per_session: Option<usize>,
 }
 
 /// Why a connection could not join.
@@ -46,6 +48,9 @@ pub enum JoinError {
     /// `max_sessions_per_user` is reached.
     #[error("too many sessions of this user: the limit is {0}")]
     User(usize),
+    /// `max_connections_per_session` is reached.
+    #[error("too many connections of this session: the limit is {0}")]
+    Connections(usize),
     /// The id is live under another identity, scope or project.
     #[error("designerId is in use by another user or project")]
     Taken,
@@ -75,19 +80,24 @@ impl Registry {
     pub fn join(self: &Arc<Self>, joining: Joining, now_ms: u64) -> Result<Membership, JoinError> {
         let Joining { identity, page_id, page_path } = joining;
         let session = match self.sessions.entry(identity.id.clone()) {
-            Entry::Occupied(live) if live.get().may_be_joined_by(&identity) => live.get().clone(),
-            Entry::Occupied(_) => return Err(JoinError::Taken),
+            Entry::Occupied(live) => {
+                let session = live.get();
+                if !session.may_be_joined_by(&identity) {
+                    return Err(JoinError::Taken);
+                }
+                // Under the entry's guard, which a leaving takes too: the session cannot end in between.
+                session.connect(&page_id, page_path, self.limits.max_connections_per_session)?;
+                session.clone()
+            }
             Entry::Vacant(free) => {
                 self.reserve(&identity)?;
                 let session = Arc::new(Session::begin(identity, now_ms));
                 // Under the entry's guard: a session is never seen without its page.
-                session.connect(&page_id, page_path);
+                session.connect(&page_id, page_path, None)?;
                 free.insert(session.clone());
-                return Ok(Membership { registry: self.clone(), session, page_id });
+                session
             }
         };
-        // Another connection's leaving takes this same guard, so the session cannot end in between.
-        session.connect(&page_id, page_path);
         Ok(Membership { registry: self.clone(), session, page_id })
     }
 
@@ -122,8 +132,9 @@ impl Registry {
         username: Option<&Glob>,
         project: Option<&Glob>,
         now_ms: u64,
-    ) -> impl ExactSizeIterator<Item = SessionInfo> + use<> {
-        self.select(username, project).into_iter().map(move |session| session.info(now_ms))
+    ) -> impl Iterator<Item = SessionInfo> + use<> {
+        // A session may have ended since it was selected; it is not live, so it has no row.
+        self.select(username, project).into_iter().filter_map(move |session| session.info(now_ms))
     }
 
     fn reserve(&self, identity: &Identity) -> Result<(), JoinError> {

@@ -6,7 +6,7 @@ use std::{
     },
 };
 
-use super::{SessionInfo, SessionScope};
+use super::{JoinError, SessionInfo, SessionScope};
 
 /// Who a session is: fixed when it begins.
 #[derive(Clone, Debug)]
@@ -131,16 +131,22 @@ impl Session {
         lock(&self.presence).pages.iter().map(|page| page.path.clone()).collect()
     }
 
-    /// The row an administrator sees at `now_ms`.
-    pub fn info(&self, now_ms: u64) -> SessionInfo {
+    /// The row an administrator sees at `now_ms`; `None` once the session has ended.
+    pub fn info(&self, now_ms: u64) -> Option<SessionInfo> {
         let Identity { id, username, authorized, project, scope, client_address, user_agent } =
             &self.identity;
-        let page_ids: Vec<_> = lock(&self.presence).pages.iter().map(|page| page.id.clone()).collect();
+        let page_ids: Vec<_> = {
+            let presence = lock(&self.presence);
+            if presence.connections == 0 {
+                return None;
+            }
+            presence.pages.iter().map(|page| page.id.clone()).collect()
+        };
         let (recent_bytes_sent, total_bytes_sent) = {
             let traffic = lock(&self.traffic);
             (traffic.recent_bytes_sent, traffic.total_bytes_sent)
         };
-        SessionInfo {
+        Some(SessionInfo {
             user_agent: user_agent.clone(),
             id: id.clone(),
             username: username.clone(),
@@ -155,7 +161,7 @@ impl Session {
             total_bytes_sent,
             page_ids,
             authorized: *authorized,
-        }
+        })
     }
 
     pub(super) fn may_be_joined_by(&self, newcomer: &Identity) -> bool {
@@ -163,8 +169,22 @@ impl Session {
     }
 
     /// Adds a connection that serves a page; a page that is open already gains one more connection.
-    pub(super) fn connect(&self, page_id: &Arc<str>, path: Option<Arc<str>>) {
+    ///
+    /// # Errors
+    ///
+    /// `max` connections are there already.
+    pub(super) fn connect(
+        &self,
+        page_id: &Arc<str>,
+        path: Option<Arc<str>>,
+        max: Option<usize>,
+    ) -> Result<(), JoinError> {
         let mut presence = lock(&self.presence);
+        if let Some(max) = max
+            && presence.connections as usize >= max
+        {
+            return Err(JoinError::Connections(max));
+        }
         presence.connections += 1;
         match presence.pages.iter_mut().find(|page| page.id == *page_id) {
             Some(page) => {
@@ -173,6 +193,7 @@ impl Session {
             }
             None => presence.pages.push(Page { id: page_id.clone(), path, connections: 1 }),
         }
+        Ok(())
     }
 
     /// Takes a connection away, and its page if no other connection serves that one.

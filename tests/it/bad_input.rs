@@ -120,8 +120,24 @@ fn a_request_that_is_no_upgrade_is_told_what_it_lacks() {
     assert_eq!(without("dGhlIHNhbXBsZSBub25jZQ==", "short").status, 400);
     assert_eq!(without("Upgrade: websocket\r\n", "Upgrade: h2c\r\n").status, 426);
     assert_eq!(without("Connection: Upgrade", "Connection: close").status, 426);
+    // Both are lists, over as many lines as the client likes (RFC 9110, 5.3).
+    for (line, instead) in [
+        ("Connection: Upgrade", "Connection: keep-alive\r\nConnection: Upgrade"),
+        ("Connection: Upgrade", "Connection: keep-alive,\tuPgRaDe"),
+        ("Upgrade: websocket", "Upgrade: h2c, WebSocket"),
+        ("Upgrade: websocket", "Upgrade: h2c\r\nUpgrade: websocket"),
+    ] {
+        assert_eq!(without(line, instead).status, 101, "{instead}");
+    }
+    let no_connection = without("Connection: Upgrade\r\n", "");
+    assert!(no_connection.error().1.contains("ask with Connection: Upgrade"), "{no_connection:?}");
+    for hosts in ["", "Host: a\r\nHost: b\r\n"] {
+        let refused = exchange(clients, format!("GET /ws/p HTTP/1.1\r\n{hosts}{UPGRADE}\r\n").as_bytes());
+        assert_eq!((refused.status, &*refused.error().0), (400, "bad_handshake"), "{hosts:?}");
+    }
     let old = exchange(clients, format!("GET /ws/p HTTP/1.0\r\nHost: x\r\n{UPGRADE}\r\n").as_bytes());
     assert_eq!(old.status, 426);
+    assert!(old.error().1.contains("HTTP/1.1"), "{old:?}");
 }
 
 #[test]
@@ -164,6 +180,16 @@ fn a_limit_of_sessions_is_told_with_when_to_try_again() {
         n => Err(n),
     });
     let _again = RawSocket::open(server.clients, "/ws/p?username=ann");
+}
+
+#[test]
+fn one_designer_cannot_take_all_places() {
+    let server = Server::start(&["--max-connections-per-session=3"]);
+    let target = |n| format!("/ws/p?scope=designer&designerId=x&pageId=p{n}");
+    let _three: Vec<_> = (0..3).map(|n| RawSocket::open(server.clients, &target(n))).collect();
+    let refused = upgrade(&server, &target(3), "");
+    assert_eq!((refused.status, &*refused.error().0), (429, "too_many_connections"));
+    assert!(refused.error().1.contains("the limit is 3") && refused.header("retry-after").is_some());
 }
 
 #[test]

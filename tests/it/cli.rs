@@ -125,6 +125,32 @@ fn every_format_holds_the_same_rows() {
 }
 
 #[test]
+fn the_load_harness_finds_the_server_exact() {
+    let server = Server::start(&["--echo"]);
+    let load = |arguments: &[&str]| {
+        let url = server.url("");
+        headcount().args(["load", &url, "--admin", &server.admin_url()]).args(arguments).output().unwrap()
+    };
+    let arguments = ["--sessions", "60", "--rate", "20", "--duration", "2", "--query-rate", "5", "--verify"];
+    let text = stdout(load(&arguments));
+    assert!(text.contains("ledger: 60 sessions, 2400 messages, ") && text.contains(" 0 off"), "{text}");
+    assert!(text.contains("60 of 60 connected") && text.contains("2400 came back, 0 did not"), "{text}");
+    let json = stdout(load(&[&arguments[..], &["--json", "--binary", "--bytes", "0-70"]].concat()));
+    let report: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(
+        (&report["ledger"]["off"], &report["ledger"]["messages"]),
+        (&0.into(), &2400.into()),
+        "{json}"
+    );
+    let off = load(&["--sessions", "5", "--bytes", "70000", "--duration", "1", "--verify"]);
+    let said = String::from_utf8_lossy(&off.stdout);
+    assert_eq!(off.status.code(), Some(1), "{said}");
+    assert!(said.contains("closed 1009") && said.contains("5 off"), "{said}");
+    let elsewhere = load(&["--bytes", "5-1"]);
+    assert_eq!(elsewhere.status.code(), Some(2));
+}
+
+#[test]
 fn exit_codes_tell_unreachable_from_refused_from_mistaken() {
     // Nothing listens on the first port, and no test is ever given it.
     let closed = "127.0.0.1:1".to_owned();
@@ -178,6 +204,22 @@ fn a_reader_that_has_read_enough_is_no_failure() {
         let mut said = String::new();
         child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
         assert_eq!((status.code(), &*said), (Some(0), ""), "{output}");
+    }
+}
+
+/// A server that accepts and never answers once held the program against every signal but KILL.
+#[test]
+fn a_signal_ends_it_whatever_it_waits_for() {
+    let mute = TcpListener::bind("127.0.0.1:0").unwrap();
+    let admin = mute.local_addr().unwrap().to_string();
+    for signal in ["-INT", "-TERM"] {
+        for watch in [&[][..], &["--watch", "1s"]] {
+            let mut child = headcount().args(["sessions", "--admin", &admin]).args(watch).spawn().unwrap();
+            let _connected = mute.accept().unwrap();
+            std::process::Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
+            let ended = crate::harness::eventually("the end", || child.try_wait().unwrap().ok_or("running"));
+            assert_eq!(ended.code(), Some(0));
+        }
     }
 }
 

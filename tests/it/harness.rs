@@ -38,9 +38,14 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(arguments: &[&str]) -> Self {
-        let mut child = headcount()
-            .args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
-            .args(arguments)
+        Self::start_by(headcount().arg("serve").args(arguments))
+    }
+
+    /// On free ports, unless the command says otherwise.
+    pub(crate) fn start_by(command: &mut Command) -> Self {
+        let mut child = command
+            .env("HEADCOUNT_LISTEN", "127.0.0.1:0")
+            .env("HEADCOUNT_ADMIN_LISTEN", "127.0.0.1:0")
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

@@ -257,8 +257,14 @@ fn both_planes_say_that_they_are_well() {
 
 #[test]
 fn no_page_that_an_operator_happens_to_visit_gets_an_answer() {
-    let server =
-        Server::start(&["--allowed-hosts", "admin.plant", "--allowed-origins", "https://portal.plant"]);
+    let server = Server::start(&[
+        "--allowed-hosts",
+        "admin.plant",
+        "--admin-allowed-origins",
+        "https://portal.plant",
+        "--allowed-origins",
+        "https://hmi.plant",
+    ]);
     let info = "/api/v1/session-info";
     let status =
         |method: &str, target: &str, headers: &str| request(server.admin, method, target, headers, "").status;
@@ -273,6 +279,8 @@ fn no_page_that_an_operator_happens_to_visit_gets_an_answer() {
     assert_eq!(upgrade("Origin: https://evil.example\r\n"), 403);
     assert_eq!(upgrade("Host: evil.example\r\n"), 403);
     assert_eq!(upgrade("Origin: https://portal.plant\r\n"), 101);
+    // The pages of clients are not those of administrators.
+    assert_eq!(upgrade("Origin: https://hmi.plant\r\n"), 403);
     assert_eq!(status("GET", info, "Host: localhost:9\r\n"), 200);
     assert_eq!(status("GET", info, "Host: admin.plant\r\n"), 200);
     assert_eq!(status("GET", info, "Host: admin.plant\r\nOrigin: http://admin.plant\r\n"), 200);
@@ -280,6 +288,76 @@ fn no_page_that_an_operator_happens_to_visit_gets_an_answer() {
     assert_eq!(rebound.error().0, "host_not_allowed");
     let no_host = exchange(server.admin, format!("GET {info} HTTP/1.1\r\n\r\n").as_bytes());
     assert_eq!(no_host.status, 403);
+}
+
+#[test]
+fn full_of_query_sockets_it_says_so_and_still_answers_http() {
+    // Few descriptors make few places: an eighth of them for administrators.
+    let command = format!("ulimit -n 256; exec {} serve", env!("CARGO_BIN_EXE_headcount"));
+    let server = Server::start_by(std::process::Command::new("bash").args(["-c", &command]));
+    let _sockets: Vec<_> = (0..24).map(|_| RawSocket::open(server.admin, "/query")).collect();
+    let refused = request(server.admin, "GET", "/query", UPGRADE, "");
+    assert_eq!((refused.status, &*refused.error().0), (503, "too_many_query_sockets"));
+    assert!(refused.header("retry-after").is_some());
+    assert_eq!(get(server.admin, "/healthz").status, 200);
+}
+
+#[test]
+fn silent_connections_on_one_plane_leave_the_other_alone() {
+    let command = format!("ulimit -n 256; exec {} serve", env!("CARGO_BIN_EXE_headcount"));
+    let server = Server::start_by(std::process::Command::new("bash").args(["-c", &command]));
+    let _silent: Vec<_> = (0..300).map(|_| crate::harness::dial(server.clients)).collect();
+    assert_eq!(get(server.admin, "/healthz").status, 200);
+}
+
+#[test]
+fn a_peer_that_has_said_everything_still_gets_its_answer() {
+    let server = Server::start(&[]);
+    for address in [server.clients, server.admin] {
+        let mut stream = crate::harness::dial(address);
+        let request = format!("GET /healthz HTTP/1.1\r\nHost: {address}\r\n\r\n");
+        std::io::Write::write_all(&mut stream, request.as_bytes()).unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut answer = String::new();
+        std::io::Read::read_to_string(&mut stream, &mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer:?}");
+    }
+}
+
+/// Rows of sessions that had ended once came back without a page.
+#[test]
+fn under_churn_every_row_is_of_a_live_session() {
+    let server = Server::start(&[]);
+    let _standing: Vec<_> =
+        (0..50).map(|n| RawSocket::open(server.clients, &format!("/ws/p?username=s{n}"))).collect();
+    let over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|threads| {
+        for _ in 0..4 {
+            threads.spawn(|| {
+                while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                    let mut client = RawSocket::open(server.clients, "/ws/p?username=churn");
+                    client.send(TEXT, b"hello");
+                    client.send(CLOSE, &1000_u16.to_be_bytes());
+                    client.closed_with();
+                }
+            });
+        }
+        let mut socket = RawSocket::open(server.admin, "/query");
+        for _ in 0..1500 {
+            let answer = ask(&mut socket, r#"{"jsonrpc":"2.0","id":1,"method":"getSessionInfo"}"#);
+            let rows = answer["result"].as_array().unwrap();
+            let mut ids: Vec<_> = rows.iter().map(|row| row["id"].as_str().unwrap()).collect();
+            ids.sort_unstable();
+            ids.dedup();
+            assert_eq!(ids.len(), rows.len(), "no session twice");
+            assert_eq!(rows.iter().filter(|row| row["username"] != "churn").count(), 50, "none missed");
+            for row in rows {
+                assert_eq!((&row["activePages"], row["pageIds"].as_array().unwrap().len()), (&json!(1), 1));
+                assert!(row["recentBytesSent"].as_u64() <= row["totalBytesSent"].as_u64());
+            }
+        }
+        over.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
 }
 
 #[test]

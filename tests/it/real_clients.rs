@@ -76,7 +76,7 @@ fn is_found_exact(name: &str, command: Option<Command>, scope: &str, named: &str
     let mut client = Client::start(self::command(name).unwrap(), &url);
     client.ready();
     let (status, said) = server.terminate();
-    assert!(status.success() && said.contains("1 left, 0 were cut"), "{said}");
+    assert!(status.success() && said.contains("1 connections were open, 1 left, 0 were cut"), "{said}");
     assert_eq!(client.closed(), "closed 1001");
 }
 
