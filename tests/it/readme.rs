@@ -26,7 +26,8 @@ fn examples() -> Vec<(String, Vec<String>)> {
 fn shape(line: &str) -> String {
     let mut words: Vec<String> = Vec::new();
     for word in line.split_whitespace() {
-        let is_unit = matches!(word, "B" | "KiB" | "MiB" | "ms" | "s" | "us");
+        let bare = word.trim_matches(['(', ')', ',']).trim_end_matches("/s");
+        let is_unit = matches!(bare, "B" | "KiB" | "MiB" | "ms" | "s" | "us");
         if word.starts_with(['{', '[']) {
             // JSON: the keys stay, what changes between quotes or after a colon goes.
             let id = word.split("\"id\":\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or("");
