@@ -11,7 +11,7 @@ use tokio_tungstenite::{
     tungstenite::{self, Message, protocol::WebSocketConfig},
 };
 
-use crate::session::SessionInfo;
+use crate::session::{SessionInfo, SessionScope};
 
 /// Where the admin plane is unless somebody says otherwise.
 pub const DEFAULT_ADMIN: &str = "http://127.0.0.1:8081";
@@ -27,6 +27,46 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 pub struct QueryClient {
     socket: WebSocketStream<TcpStream>,
     last_id: u64,
+}
+
+/// What `getHistory` answers: the sessions that ended, the newest first. Further keys are not looked at.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+pub struct History {
+    /// The sessions.
+    pub items: Vec<EndedSession>,
+    /// About them.
+    pub metadata: HistoryMetadata,
+}
+
+/// How many ended sessions there are besides those in the answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct HistoryMetadata {
+    /// How many ended before those that the server remembers.
+    pub forgotten: u64,
+}
+
+/// A session that has ended, with its final totals.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EndedSession {
+    /// A UUID, or the designer's own id.
+    pub id: String,
+    /// The user.
+    pub username: String,
+    /// The project it ran in.
+    pub project: String,
+    /// Where it ran.
+    pub session_scope: SessionScope,
+    /// The client's `User-Agent`, cleaned; empty if it sent none.
+    pub user_agent: String,
+    /// Why it ended (PROTOCOL 2.4).
+    pub reason: String,
+    /// The pages that were open just before the end, in the order opened.
+    pub page_ids: Vec<String>,
+    /// Payload bytes of its last message.
+    pub recent_bytes_sent: u64,
+    /// Payload bytes of all its messages.
+    pub total_bytes_sent: u64,
 }
 
 /// Why there is no answer.
@@ -117,6 +157,15 @@ impl QueryClient {
         project_filter: Option<&str>,
     ) -> Result<Vec<SessionInfo>, QueryError> {
         self.call("getSessionInfo", &json!([username_filter, project_filter])).await
+    }
+
+    /// `getHistory`: all ended sessions that the server remembers.
+    ///
+    /// # Errors
+    ///
+    /// A [`QueryError`]; after [`QueryError::Server`] the client can go on asking.
+    pub async fn history(&mut self) -> Result<History, QueryError> {
+        self.call("getHistory", &json!({"limit": -1})).await
     }
 
     async fn call<T: DeserializeOwned>(&mut self, method: &str, params: &Value) -> Result<T, QueryError> {

@@ -1,17 +1,28 @@
-//! The books, compared: what every session did, and what the server says of it.
+//! The books, compared: what every session did, and what the server says of it, while it lives and when it has
+//! ended.
 
-use std::collections::HashMap;
+mod side;
+
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::session::{SessionInfo, SessionScope};
+use self::side::{Row, Side};
+use super::problem::Problem;
+use crate::{
+    query_client::{EndedSession, History},
+    session::{SessionInfo, SessionScope},
+};
 
 /// What one session did, in the harness's own count. Sessions that never connected have no entry.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     /// The session's place among all.
     pub(crate) number: u32,
-    pub(crate) page_id: String,
+    /// As the server calls it, if it said so.
+    pub(crate) session_id: Option<String>,
+    /// In the order opened; at least one.
+    pub(crate) pages: Vec<String>,
     pub(crate) username: String,
     pub(crate) project: String,
     pub(crate) scope: SessionScope,
@@ -20,12 +31,56 @@ pub(crate) struct Entry {
     pub(crate) total_bytes: u64,
     /// Of the last message; 0 if there was none.
     pub(crate) recent_bytes: u64,
-    /// How the connection ended before its time, so that the server has no such session to show.
-    pub(crate) broken: Option<String>,
+    /// How often a connection of it came back.
+    pub(crate) resumed: u64,
+    /// Where it was when the server was asked.
+    pub(crate) fate: Fate,
+    /// What ended it before its time, so that nobody can say what the server should show.
+    pub(crate) broken: Option<Broken>,
+}
+
+/// How a session's own part ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It is there until the ledger is made, and closes then.
+    Standing,
+    /// It has closed its tabs in order: the last one's page was open last.
+    Closed,
+    /// All its connections vanished. The server lists it as if it were there, until it gives it up.
+    Vanished,
+}
+
+/// Something that should not have happened to a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Broken {
+    field: &'static str,
+    expected: String,
+    found: String,
+    pub(crate) problem: Option<Problem>,
+}
+
+impl Broken {
+    pub(crate) fn new(field: &'static str, expected: &str, found: &str) -> Self {
+        Self { field, expected: expected.to_owned(), found: found.to_owned(), problem: None }
+    }
+}
+
+impl From<Problem> for Broken {
+    fn from(problem: Problem) -> Self {
+        Self { problem: Some(problem.clone()), ..Self::new("connection", "open", &problem.name()) }
+    }
+}
+
+/// What the server says at one time. The rows are asked for first, so that no session ends unseen between.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Books {
+    pub(crate) rows: Vec<SessionInfo>,
+    /// If ended sessions are to be compared.
+    pub(crate) history: Option<History>,
 }
 
 /// The result.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Ledger {
     pub(crate) sessions: u64,
@@ -33,10 +88,40 @@ pub(crate) struct Ledger {
     pub(crate) bytes: u64,
     /// Sessions of which something differs, and rows that belong to no session.
     pub(crate) off: u64,
+    /// How often connections came back to a session whose books were then compared.
+    pub(crate) resumed: u64,
+    /// None if ended sessions were not compared.
+    pub(crate) ended: Option<Ended>,
+    /// None if it was not waited for.
+    pub(crate) settled: Option<Settled>,
     /// Each difference; some of these may be of one session.
     pub(crate) differences: Vec<Difference>,
     /// How many more there are, when the list has been cut.
     pub(crate) differences_omitted: usize,
+}
+
+/// Sessions that had ended when the server was asked last, as its history tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Ended {
+    /// Found, with that reason.
+    pub(crate) closed: u64,
+    /// Found, with that reason.
+    pub(crate) lost: u64,
+    /// Vanished, and still listed as the protocol wants it until the server gives them up.
+    pub(crate) still_listed: u64,
+    /// Not found in a history that has forgotten sessions, so nothing can be said of them.
+    pub(crate) not_checked: u64,
+}
+
+/// What was there when all had left, and had been waited for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Settled {
+    /// Sessions of the run that the server still listed.
+    pub(crate) left: u64,
+    /// Since they were told to leave.
+    pub(crate) took_ms: f64,
 }
 
 /// One thing that is not as it was expected.
@@ -44,36 +129,45 @@ pub(crate) struct Ledger {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Difference {
     pub(crate) page_id: String,
-    /// The field of the row, or `session` for a row as a whole, or `connection`.
-    pub(crate) field: &'static str,
+    /// The field of the row; `session` for a row as a whole, or `connection`; `ended` for a row of the history,
+    /// and `ended.` before its fields.
+    pub(crate) field: String,
     pub(crate) expected: String,
     pub(crate) found: String,
 }
 
 /// Compares. `prefix` is how the page ids of the run begin: a row of such a page that no entry expects is a
-/// difference too. Rows of others are not looked at.
-pub(crate) fn compare(prefix: &str, entries: &[Entry], rows: &[SessionInfo]) -> Ledger {
-    let mut by_page: HashMap<&str, Vec<&SessionInfo>> = HashMap::new();
-    for row in rows {
-        for page in row.page_ids.iter().filter(|page| page.starts_with(prefix)) {
-            by_page.entry(page).or_default().push(row);
-        }
-    }
+/// difference too. Rows of others are not looked at. `settled` is what the server says when all have left.
+pub(crate) fn compare(prefix: &str, entries: &[Entry], at_end: &Books, settled: Option<&Books>) -> Ledger {
     let mut ledger = Ledger {
         sessions: entries.len() as u64,
         messages: entries.iter().map(|entry| entry.messages).sum(),
         bytes: entries.iter().map(|entry| entry.total_bytes).sum(),
+        resumed: entries.iter().map(|entry| entry.resumed).sum(),
         ..Ledger::default()
     };
+    let times: Vec<_> = [Some(at_end), settled].into_iter().flatten().collect();
+    let last = times.len() - 1;
+    let mut times: Vec<_> = times.into_iter().map(|books| Index::new(prefix, books)).collect();
+    ledger.ended = times[last].history_is_known.then(Ended::default);
     for entry in entries {
-        let rows = by_page.remove(entry.page_id.as_str()).unwrap_or_default();
-        ledger.off_by(differences(entry, &rows));
+        let mut differences = Vec::new();
+        for (n, server) in times.iter_mut().enumerate() {
+            let (found, state) = server.differences(entry, n > 0);
+            if differences.is_empty() {
+                differences = found;
+            }
+            if n == last
+                && let Some(ended) = &mut ledger.ended
+            {
+                ended.count(state);
+            }
+        }
+        ledger.off_by(differences);
     }
-    let mut stray: Vec<_> = by_page.into_iter().collect();
-    stray.sort_unstable_by_key(|&(page, _)| page);
-    for (page, rows) in stray {
-        let found = format!("{} of user {}", count(rows.len()), rows[0].username);
-        ledger.off_by(vec![difference(page, "session", "no row", &found)]);
+    let stray: BTreeMap<_, _> = times.iter().flat_map(Index::stray).collect();
+    for (page, (field, found)) in stray {
+        ledger.off_by(vec![difference(page, field, "no row", &found)]);
     }
     ledger
 }
@@ -91,34 +185,166 @@ impl Ledger {
     }
 }
 
-fn differences(entry: &Entry, rows: &[&SessionInfo]) -> Vec<Difference> {
-    if let Some(how) = &entry.broken {
-        // The server may know or not; what it has read of the last messages, nobody can say.
-        return vec![difference(&entry.page_id, "connection", "open", how)];
-    }
-    match rows {
-        [row] => fields(entry, row),
-        rows => vec![difference(&entry.page_id, "session", &count(1), &count(rows.len()))],
+/// Where a session was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    Listed,
+    StillListed,
+    Closed,
+    Lost,
+    /// Not at all, or not as it should be.
+    Nowhere,
+    Forgotten,
+}
+
+impl Ended {
+    fn count(&mut self, found: Found) {
+        *match found {
+            Found::Closed => &mut self.closed,
+            Found::Lost => &mut self.lost,
+            Found::StillListed => &mut self.still_listed,
+            Found::Forgotten => &mut self.not_checked,
+            Found::Listed | Found::Nowhere => return,
+        } += 1;
     }
 }
 
-fn fields(entry: &Entry, row: &SessionInfo) -> Vec<Difference> {
-    let pages = |ids: &[&str]| format!("{ids:?}");
-    let page_ids: Vec<&str> = row.page_ids.iter().map(AsRef::as_ref).collect();
-    [
-        ("totalBytesSent", entry.total_bytes.to_string(), row.total_bytes_sent.to_string()),
-        ("recentBytesSent", entry.recent_bytes.to_string(), row.recent_bytes_sent.to_string()),
-        ("pageIds", pages(&[entry.page_id.as_str()]), pages(&page_ids)),
-        ("activePages", "1".to_owned(), row.active_pages.to_string()),
-        ("username", entry.username.clone(), row.username.to_string()),
-        ("project", entry.project.clone(), row.project.to_string()),
-        ("sessionScope", entry.scope.to_string(), row.session_scope.to_string()),
-        ("userAgent", entry.user_agent.to_owned(), row.user_agent.to_string()),
-    ]
-    .into_iter()
-    .filter(|(_, expected, found)| expected != found)
-    .map(|(field, expected, found)| Difference { page_id: entry.page_id.clone(), field, expected, found })
-    .collect()
+/// What the server says at one time, to be looked up by session.
+struct Index<'a> {
+    rows: Side<'a, SessionInfo>,
+    ended: Side<'a, EndedSession>,
+    history_is_known: bool,
+    may_have_forgotten: bool,
+}
+
+impl<'a> Index<'a> {
+    fn new(prefix: &'a str, books: &'a Books) -> Self {
+        let history = books.history.as_ref();
+        Self {
+            rows: Side::new(prefix, &books.rows),
+            ended: Side::new(prefix, history.map_or(&[], |history| &history.items)),
+            history_is_known: history.is_some(),
+            may_have_forgotten: history.is_some_and(|history| history.metadata.forgotten > 0),
+        }
+    }
+
+    /// Compares one session. `has_left` is whether all sessions had left by then.
+    fn differences(&mut self, entry: &Entry, has_left: bool) -> (Vec<Difference>, Found) {
+        let (rows, ended) = (self.rows.take(entry), self.ended.take(entry));
+        if let Some(Broken { field, expected, found, .. }) = &entry.broken {
+            // The server may know or not; what it has read of the last messages, nobody can say.
+            return (vec![difference(&entry.pages[0], field, expected, found)], Found::Nowhere);
+        }
+        match entry.fate {
+            Fate::Standing if !has_left => (live(entry, &rows, &ended), Found::Listed),
+            Fate::Vanished if ended.is_empty() && !has_left && !rows.is_empty() => {
+                (live(entry, &rows, &ended), Found::StillListed)
+            }
+            Fate::Vanished if !has_left => self.gone(entry, &[], &ended),
+            _ => self.gone(entry, &rows, &ended),
+        }
+    }
+
+    fn gone(
+        &self,
+        entry: &Entry,
+        rows: &[&SessionInfo],
+        ended: &[&EndedSession],
+    ) -> (Vec<Difference>, Found) {
+        let page = &entry.pages[0];
+        match (rows, ended) {
+            _ if !self.history_is_known => (vec![], Found::Nowhere),
+            ([], [ended]) => {
+                let found = if entry.fate == Fate::Vanished { Found::Lost } else { Found::Closed };
+                (ended_fields(entry, ended), found)
+            }
+            ([], []) if self.may_have_forgotten => (vec![], Found::Forgotten),
+            ([], ended) => (vec![difference(page, "ended", &count(1), &count(ended.len()))], Found::Nowhere),
+            (rows, _) => (vec![difference(page, "session", &count(0), &count(rows.len()))], Found::Nowhere),
+        }
+    }
+
+    /// What belongs to the run and to no session of it: its page, and what to say of it.
+    fn stray(&self) -> impl Iterator<Item = (&'a str, (&'static str, String))> {
+        let rows = self.rows.stray().map(|(page, row)| (page, ("session", &*row.username)));
+        let ended = self.ended.stray().map(|(page, row)| (page, ("ended", &*row.username)));
+        rows.chain(ended).map(|(page, (field, user))| (page, (field, format!("1 row of user {user}"))))
+    }
+}
+
+fn live(entry: &Entry, rows: &[&SessionInfo], ended: &[&EndedSession]) -> Vec<Difference> {
+    match (rows, ended) {
+        ([row], []) => live_fields(entry, row),
+        (rows, ended) => {
+            let reasons = ended.iter().map(|ended| format!(", ended: {}", ended.reason));
+            let found = count(rows.len()) + &reasons.collect::<String>();
+            vec![difference(&entry.pages[0], "session", &count(1), &found)]
+        }
+    }
+}
+
+fn live_fields(entry: &Entry, row: &SessionInfo) -> Vec<Difference> {
+    let pages: Vec<&str> = row.pages().collect();
+    let expected = entry.expected_pages(&pages, false);
+    let mut compared = Compared { entry, prefix: "", differences: Vec::new() };
+    compared.field("totalBytesSent", &entry.total_bytes, &row.total_bytes_sent);
+    compared.field("recentBytesSent", &entry.recent_bytes, &row.recent_bytes_sent);
+    compared.field("pageIds", &format!("{expected:?}"), &format!("{pages:?}"));
+    compared.field("activePages", &expected.len(), &row.active_pages);
+    compared.identity(&row.id, &row.username, &row.project, row.session_scope, &row.user_agent);
+    compared.differences
+}
+
+fn ended_fields(entry: &Entry, row: &EndedSession) -> Vec<Difference> {
+    let pages: Vec<&str> = row.pages().collect();
+    let expected = entry.expected_pages(&pages, true);
+    let reason = if entry.fate == Fate::Vanished { "lost" } else { "closed" };
+    let mut compared = Compared { entry, prefix: "ended.", differences: Vec::new() };
+    compared.field("reason", reason, &row.reason);
+    compared.field("totalBytesSent", &entry.total_bytes, &row.total_bytes_sent);
+    compared.field("recentBytesSent", &entry.recent_bytes, &row.recent_bytes_sent);
+    compared.field("pageIds", &format!("{expected:?}"), &format!("{pages:?}"));
+    compared.identity(&row.id, &row.username, &row.project, row.session_scope, &row.user_agent);
+    compared.differences
+}
+
+impl Entry {
+    /// The pages that a row should have. When several tabs have vanished, each is given up for itself, so any
+    /// of them may be gone already: what is `found` is then right if it is some of them, in order.
+    fn expected_pages<'a>(&'a self, found: &[&'a str], has_ended: bool) -> Vec<&'a str> {
+        let all: Vec<&str> = self.pages.iter().map(AsRef::as_ref).collect();
+        if self.fate != Fate::Vanished {
+            return if has_ended { all[all.len() - 1..].to_vec() } else { all };
+        }
+        let mut rest = all.iter();
+        let is_part = !found.is_empty() && found.iter().all(|page| rest.any(|known| known == page));
+        if is_part { found.to_vec() } else { all }
+    }
+}
+
+struct Compared<'a> {
+    entry: &'a Entry,
+    prefix: &'static str,
+    differences: Vec<Difference>,
+}
+
+impl Compared<'_> {
+    fn field<E: ToString + ?Sized, F: ToString + ?Sized>(&mut self, name: &str, expected: &E, found: &F) {
+        let (expected, found) = (expected.to_string(), found.to_string());
+        if expected != found {
+            let field = format!("{}{name}", self.prefix);
+            self.differences.push(difference(&self.entry.pages[0], &field, &expected, &found));
+        }
+    }
+
+    fn identity(&mut self, id: &str, username: &str, project: &str, scope: SessionScope, user_agent: &str) {
+        let entry = self.entry;
+        self.field("id", entry.session_id.as_deref().unwrap_or(id), id);
+        self.field("username", &entry.username, username);
+        self.field("project", &entry.project, project);
+        self.field("sessionScope", &entry.scope, &scope);
+        self.field("userAgent", entry.user_agent, user_agent);
+    }
 }
 
 fn count(rows: usize) -> String {
@@ -129,110 +355,14 @@ fn count(rows: usize) -> String {
     }
 }
 
-fn difference(page_id: &str, field: &'static str, expected: &str, found: &str) -> Difference {
-    Difference { page_id: page_id.to_owned(), field, expected: expected.to_owned(), found: found.to_owned() }
+fn difference(page_id: &str, field: &str, expected: &str, found: &str) -> Difference {
+    Difference {
+        page_id: page_id.to_owned(),
+        field: field.to_owned(),
+        expected: expected.to_owned(),
+        found: found.to_owned(),
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn entry() -> Entry {
-        Entry {
-            number: 0,
-            page_id: "load-1-0".to_owned(),
-            username: "user-0001".to_owned(),
-            project: "project-01".to_owned(),
-            scope: SessionScope::Ios,
-            user_agent: "iPhone",
-            messages: 3,
-            total_bytes: 60,
-            recent_bytes: 20,
-            broken: None,
-        }
-    }
-
-    fn row() -> SessionInfo {
-        SessionInfo {
-            user_agent: "iPhone".into(),
-            id: "x".into(),
-            username: "user-0001".into(),
-            project: "project-01".into(),
-            uptime: 5,
-            client_address: [127, 0, 0, 1].into(),
-            last_comm: 5,
-            session_scope: SessionScope::Ios,
-            active_pages: 1,
-            recent_bytes_sent: 20,
-            total_bytes_sent: 60,
-            page_ids: vec!["load-1-0".into()],
-            authorized: false,
-        }
-    }
-
-    #[track_caller]
-    fn off(entries: &[Entry], rows: &[SessionInfo], expected: &[(&str, &str, &str)]) {
-        let ledger = compare("load-1-", entries, rows);
-        let differences = ledger.differences.iter();
-        let found: Vec<_> = differences.map(|d| (d.field, d.expected.as_str(), d.found.as_str())).collect();
-        assert_eq!(found, expected);
-        assert_eq!(ledger.off, u64::from(!expected.is_empty()));
-    }
-
-    #[test]
-    fn books_that_agree_are_not_off_whoever_else_is_there() {
-        let mut other = row();
-        other.page_ids = vec!["load-2-0".into()];
-        off(&[entry()], &[other, row()], &[]);
-        let ledger = compare("load-1-", &[entry()], &[row()]);
-        assert_eq!((ledger.sessions, ledger.messages, ledger.bytes), (1, 3, 60));
-        off(&[], &[], &[]);
-    }
-
-    #[test]
-    fn every_field_is_compared() {
-        type Change = fn(&mut SessionInfo);
-        let cases: [(Change, (&str, &str, &str)); 8] = [
-            (|row| row.total_bytes_sent = 59, ("totalBytesSent", "60", "59")),
-            (|row| row.recent_bytes_sent = 21, ("recentBytesSent", "20", "21")),
-            (|row| row.page_ids.push("p".into()), ("pageIds", r#"["load-1-0"]"#, r#"["load-1-0", "p"]"#)),
-            (|row| row.active_pages = 2, ("activePages", "1", "2")),
-            (|row| row.username = "billy".into(), ("username", "user-0001", "billy")),
-            (|row| row.project = "plant".into(), ("project", "project-01", "plant")),
-            (|row| row.session_scope = SessionScope::Browser, ("sessionScope", "ios", "browser")),
-            (|row| row.user_agent = "".into(), ("userAgent", "iPhone", "")),
-        ];
-        for (change, expected) in cases {
-            let mut row = row();
-            change(&mut row);
-            off(&[entry()], &[row], &[expected]);
-        }
-    }
-
-    #[test]
-    fn a_session_that_is_missing_or_there_twice_is_a_difference() {
-        off(&[entry()], &[], &[("session", "1 row", "no row")]);
-        off(&[entry()], &[row(), row()], &[("session", "1 row", "2 rows")]);
-    }
-
-    #[test]
-    fn a_row_that_nobody_expects_is_a_difference() {
-        let found = "1 row of user user-0001";
-        off(&[], &[row()], &[("session", "no row", found)]);
-    }
-
-    #[test]
-    fn a_broken_connection_is_a_difference_whether_its_row_is_there_or_not() {
-        let broken = Entry { broken: Some("session: closed 1009".to_owned()), ..entry() };
-        let expected = [("connection", "open", "session: closed 1009")];
-        off(std::slice::from_ref(&broken), &[], &expected);
-        off(&[broken], &[row()], &expected);
-    }
-
-    #[test]
-    fn several_differences_of_one_session_are_one_session_off() {
-        let mut row = row();
-        (row.total_bytes_sent, row.recent_bytes_sent) = (0, 0);
-        off(&[entry()], &[row], &[("totalBytesSent", "60", "0"), ("recentBytesSent", "20", "0")]);
-    }
-}
+mod tests;

@@ -7,15 +7,22 @@
 //! The harness keeps its own books. At the end every connection has pinged and been answered, so the server has
 //! read all that was sent before; then what it says of each session must be what the session did, to the byte.
 //!
-//! Read in this order: [`Options`] is what a person asks for; [`Plan`] is the schedule; [`run()`] carries it out,
-//! a [`connection`] each, woken by the [`pacer`], and writes down in [`record`] what happened; [`ledger`]
-//! compares; [`Report`] is what is told. The plan, the ledger and the report are pure.
+//! Sessions may come and go on the schedule too, vanish, and come back. Whoever is about to vanish pings first and
+//! waits for the answer: what is under way when a connection is cut may have been read or not, and the ledger
+//! would have nothing to compare with. So a drop tests what the server makes of the loss, not of half a message.
+//!
+//! Read in this order: [`Options`] is what a person asks for; [`Plan`] is the schedule, [`churn`] the coming and
+//! going in it; [`run()`] carries it out: each session has its [`life`] over one [`connection`] or several, woken
+//! by the [`pacer`], and what happened is written down in [`record`]; [`ledger`] compares; [`Report`] is what is
+//! told. The plan, the ledger and the report are pure.
 //!
 //! [`crowd`] is no part of that: it is the demo's people.
 
+mod churn;
 mod connection;
 pub(crate) mod crowd;
 pub(crate) mod ledger;
+mod life;
 mod open;
 mod options;
 mod pacer;
@@ -25,12 +32,13 @@ mod record;
 mod report;
 mod run;
 
+pub(crate) use ledger::{Ended, Ledger};
 pub(crate) use options::{ByteRange, Options, ScopeShares, SourceAddresses, Target};
 pub(crate) use plan::Plan;
 pub(crate) use record::Progress;
 #[cfg(test)]
 pub(crate) use report::tests::report as fixed_report;
-pub(crate) use report::{Latency, Report};
+pub(crate) use report::{Churn, Latency, Report};
 pub(crate) use run::{LoadError, run};
 
 #[cfg(test)]

@@ -4,14 +4,18 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures::StreamExt;
 use http::{HeaderValue, header};
+use serde::Deserialize;
 use tokio::{
     net::{TcpSocket, TcpStream},
     time::timeout_at,
 };
 use tokio_tungstenite::{
     WebSocketStream, client_async_with_config,
-    tungstenite::{client::IntoClientRequest, handshake::client::Request, protocol::WebSocketConfig},
+    tungstenite::{
+        Message, client::IntoClientRequest, handshake::client::Request, protocol::WebSocketConfig,
+    },
 };
 
 use super::{
@@ -22,24 +26,74 @@ use super::{
 
 pub(super) type Socket = WebSocketStream<TcpStream>;
 
+/// Who offers it is told of its session (PROTOCOL 2.1).
+const SUBPROTOCOL: &str = "headcount.v1";
+
 /// How long a connection and its handshake may take together.
 pub(super) const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Connects a session and shakes hands.
+/// What a server says first to a client that offers the subprotocol (PROTOCOL 2.5).
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Welcome {
+    #[serde(rename = "headcount")]
+    _kind: Kind,
+    pub(super) session_id: String,
+    pub(super) page_id: String,
+    pub(super) resume_token: String,
+    pub(super) resumed: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum Kind {
+    Welcome,
+}
+
+/// Connects one tab of a session, shakes hands, and hears the welcome if it asks for one. With a token it joins
+/// the session that the token belongs to.
 ///
 /// Box it: its state, several KiB, is then gone while the session lives.
-pub(super) async fn open(run: &Run, session: &SessionPlan) -> Result<Socket, Problem> {
+pub(super) async fn open(
+    run: &Run,
+    session: &SessionPlan,
+    tab: u32,
+    resume_token: Option<&str>,
+) -> Result<(Socket, Option<Welcome>), Problem> {
     let deadline = (Instant::now() + OPEN_TIMEOUT).into();
-    let request = request(run, session)?;
+    let request = request(run, session, tab, resume_token)?;
     let stream = timeout_at(deadline, connect(run.address, session))
         .await
         .map_err(|_| Problem::timed_out(Stage::Connect))??;
     let shaking = client_async_with_config(request, stream, Some(limits(run.plan.options.bytes.max)));
-    let (socket, _) = timeout_at(deadline, shaking)
+    let (mut socket, _) = timeout_at(deadline, shaking)
         .await
         .map_err(|_| Problem::timed_out(Stage::Handshake))?
         .map_err(|error| Problem::websocket(Stage::Handshake, &error))?;
-    Ok(socket)
+    if !run.plan.speaks_headcount() {
+        return Ok((socket, None));
+    }
+    let welcome = timeout_at(deadline, welcome(&mut socket))
+        .await
+        .map_err(|_| Problem::new(Stage::Handshake, "no welcome"))??;
+    Ok((socket, Some(welcome)))
+}
+
+/// The first message.
+async fn welcome(socket: &mut Socket) -> Result<Welcome, Problem> {
+    loop {
+        match socket.next().await {
+            Some(Ok(Message::Text(text))) => {
+                return serde_json::from_str(&text).map_err(|_| {
+                    Problem::new(Stage::Handshake, "the first message is no welcome").saying(&text)
+                });
+            }
+            Some(Ok(Message::Close(frame))) => return Err(Problem::closed(Stage::Handshake, frame.as_ref())),
+            Some(Ok(_)) => {}
+            Some(Err(error)) => return Err(Problem::websocket(Stage::Handshake, &error)),
+            None => return Err(Problem::cut(Stage::Handshake)),
+        }
+    }
 }
 
 async fn connect(to: SocketAddr, session: &SessionPlan) -> Result<TcpStream, Problem> {
@@ -65,14 +119,22 @@ async fn connect(to: SocketAddr, session: &SessionPlan) -> Result<TcpStream, Pro
     Ok(stream)
 }
 
-fn request(run: &Run, session: &SessionPlan) -> Result<Request, Problem> {
+fn request(
+    run: &Run,
+    session: &SessionPlan,
+    tab: u32,
+    resume_token: Option<&str>,
+) -> Result<Request, Problem> {
     let mut request = run
         .plan
-        .url(session)
+        .url(session, tab, resume_token)
         .into_client_request()
         .map_err(|error| Problem::websocket(Stage::Handshake, &error))?;
     let headers = request.headers_mut();
     headers.insert(header::USER_AGENT, HeaderValue::from_static(session.user_agent));
+    if run.plan.speaks_headcount() {
+        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+    }
     for (name, value) in &run.plan.options.headers {
         headers.insert(name, value.clone());
     }
@@ -91,4 +153,26 @@ fn limits(max_bytes: u32) -> WebSocketConfig {
         .max_write_buffer_size(max_bytes as usize + BESIDE)
         .max_message_size(Some(MAX_INCOMING))
         .max_frame_size(Some(MAX_INCOMING))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_welcome_is_read_whatever_else_it_may_say() {
+        let text = r#"{"headcount":"welcome","sessionId":"s","pageId":"p","resumeToken":"t","resumed":true,
+            "heartbeatMs":15000,"node":"a"}"#;
+        let expected = Welcome {
+            _kind: Kind::Welcome,
+            session_id: "s".to_owned(),
+            page_id: "p".to_owned(),
+            resume_token: "t".to_owned(),
+            resumed: true,
+        };
+        assert_eq!(serde_json::from_str::<Welcome>(text).unwrap(), expected);
+        for other in [text.replace("welcome", "message"), text.replace("\"resumed\":true,", "")] {
+            assert!(serde_json::from_str::<Welcome>(&other).is_err(), "{other}");
+        }
+    }
 }

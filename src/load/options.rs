@@ -6,6 +6,7 @@ use std::{
 };
 
 use http::{HeaderName, HeaderValue, Uri};
+use rand::{Rng, RngExt};
 use serde::Serialize;
 
 use crate::session::SessionScope;
@@ -43,8 +44,41 @@ pub(crate) struct Options {
     pub(crate) admin: String,
     /// Compare the books with the server's at the end.
     pub(crate) verify: bool,
+    /// Sessions that leave a second while messages are sent, each with another that comes in its place.
+    pub(crate) churn: f64,
+    /// The share of these, of 1, that vanish without a close frame.
+    pub(crate) drop: f64,
+    /// Those that vanish come back to the session they had.
+    pub(crate) resume: bool,
+    /// A session has up to so many connections.
+    pub(crate) tabs: u32,
+    /// When all have left, wait so long for the server to have no session of the run any more.
+    pub(crate) settle: Option<Duration>,
     /// What the random choices grow from: with the same seed they are the same.
     pub(crate) seed: u64,
+}
+
+impl Options {
+    /// When the messages begin, from the start of the run: the first connecting is over by then.
+    pub(crate) fn messages_begin(&self) -> Duration {
+        Duration::from_secs_f64(f64::from(self.sessions) / self.connect_rate)
+    }
+
+    /// When the messages end, from the start of the run.
+    pub(crate) fn messages_end(&self) -> Duration {
+        self.messages_begin() + self.duration
+    }
+
+    /// Whether sessions end before the server is asked, or it is asked when all have: its history is looked at then.
+    pub(super) fn has_endings(&self) -> bool {
+        self.churn > 0.0 || self.settle.is_some()
+    }
+
+    /// How long a session waits with its first message: they shall not all send at once.
+    pub(super) fn phase(&self, rng: &mut impl Rng) -> Duration {
+        let between = if self.rate > 0.0 { 1.0 / self.rate } else { 0.0 };
+        Duration::from_secs_f64(rng.random::<f64>() * between)
+    }
 }
 
 /// Where sessions connect.

@@ -2,9 +2,10 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus, seq::SliceRandom};
 
-use super::options::Options;
+use super::{churn, options::Options};
 use crate::session::SessionScope;
 
 /// Everything a run will do.
@@ -13,18 +14,19 @@ pub(crate) struct Plan {
     pub(crate) options: Options,
     /// Eight hex digits that are this run's alone.
     pub(crate) run_id: String,
+    /// In the order in which they begin: first those that are there at the start, then the newcomers.
     pub(crate) sessions: Vec<SessionPlan>,
 }
 
-/// What one session is, and when it begins.
+/// What one session is, and when it is there.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct SessionPlan {
     /// Its place among the sessions, from 0.
     pub(crate) number: u32,
-    /// When it connects, from the start of the run.
-    pub(crate) connect_at: Duration,
-    /// When its first message is due, from the start of the messages.
-    pub(crate) phase: Duration,
+    /// One after the other; at least one.
+    pub(crate) stays: Vec<Stay>,
+    /// How many connections it has, each with a page of its own; at least one.
+    pub(crate) tabs: u32,
     pub(crate) scope: SessionScope,
     pub(crate) user_agent: &'static str,
     pub(crate) username: Arc<str>,
@@ -32,11 +34,47 @@ pub(crate) struct SessionPlan {
     pub(crate) source: Option<IpAddr>,
 }
 
+/// A time in which a session is there and sends, and how that ends. All times are from the start of the run.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Stay {
+    /// When it connects, or comes back.
+    pub(crate) begins: Duration,
+    /// When its first message is due.
+    pub(crate) first: Duration,
+    /// No message is due any more.
+    pub(crate) ends: Duration,
+    pub(crate) parting: Parting,
+}
+
+/// How a stay ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Parting {
+    /// Not before the run is over and the ledger made.
+    Stand,
+    /// With close frames, for good.
+    Close,
+    /// Without a close frame, for good.
+    Vanish(Cut),
+    /// Without a close frame, of one tab or of all (`None`), and the next stay begins with coming back.
+    Drop(Cut, Option<u32>),
+}
+
+/// How a connection vanishes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cut {
+    /// The stream ends (FIN), as when a program dies.
+    End,
+    /// The stream is reset (RST), as when a machine or a NAT forgot it.
+    Reset,
+}
+
 /// One message of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Planned {
     /// When it is due, from the start of the run.
     pub(crate) at: Duration,
+    /// The connection that sends it.
+    pub(crate) tab: u32,
     pub(crate) bytes: u32,
     /// Where in the [`pool`](Plan::pool) its payload begins.
     pub(crate) offset: u32,
@@ -58,13 +96,17 @@ impl Plan {
         scopes.shuffle(&mut rng);
         let users = shuffled_names("user-", 4, options.users, sessions, &mut rng);
         let projects = shuffled_names("project-", 2, options.projects, sessions, &mut rng);
-        let between = if options.rate > 0.0 { 1.0 / options.rate } else { 0.0 };
         let plans = (0..options.sessions).zip(scopes).zip(users).zip(projects);
-        let sessions = plans
+        let mut sessions: Vec<_> = plans
             .map(|(((number, scope), username), project)| SessionPlan {
                 number,
-                connect_at: Duration::from_secs_f64(f64::from(number) / options.connect_rate),
-                phase: Duration::from_secs_f64(rng.random::<f64>() * between),
+                stays: vec![Stay {
+                    begins: Duration::from_secs_f64(f64::from(number) / options.connect_rate),
+                    first: options.messages_begin() + options.phase(&mut rng),
+                    ends: options.messages_end(),
+                    parting: Parting::Stand,
+                }],
+                tabs: if options.tabs > 1 { rng.random_range(1..=options.tabs) } else { 1 },
                 scope,
                 user_agent: user_agent(scope, rng.random_range(0..USER_AGENTS)),
                 username,
@@ -72,22 +114,14 @@ impl Plan {
                 source: source(&options.source_addresses, number),
             })
             .collect();
+        churn::add(&mut sessions, &options, &mut rng);
         Self { options, run_id, sessions }
     }
 
-    /// When the messages begin, from the start of the run: the connecting is over by then.
-    pub(crate) fn messages_begin(&self) -> Duration {
-        Duration::from_secs_f64(f64::from(self.options.sessions) / self.options.connect_rate)
-    }
-
-    /// When the messages end, from the start of the run.
-    pub(crate) fn messages_end(&self) -> Duration {
-        self.messages_begin() + self.options.duration
-    }
-
-    /// The page of a session: unique to the run, so that its row can be told from all others.
-    pub(crate) fn page_id(&self, session: &SessionPlan) -> String {
-        format!("{}{}", self.page_prefix(), session.number)
+    /// The pages of a session, a tab each: unique to the run, so that its row can be told from all others.
+    pub(crate) fn page_id(&self, session: &SessionPlan, tab: u32) -> String {
+        let first = format!("{}{}", self.page_prefix(), session.number);
+        if tab == 0 { first } else { format!("{first}-{tab}") }
     }
 
     /// How the page ids of this run begin, and no others.
@@ -95,41 +129,79 @@ impl Plan {
         format!("load-{}-", self.run_id)
     }
 
+    /// Whether a session comes in the place of another.
+    pub(crate) fn is_newcomer(&self, session: &SessionPlan) -> bool {
+        session.number >= self.options.sessions
+    }
+
+    /// Whether the sessions offer the subprotocol, and so are told who they are.
+    pub(crate) fn speaks_headcount(&self) -> bool {
+        self.options.resume || self.options.tabs > 1
+    }
+
     /// Where a session connects. A headcount server is told who it is; any other is taken as it is.
-    pub(crate) fn url(&self, session: &SessionPlan) -> String {
+    pub(crate) fn url(&self, session: &SessionPlan, tab: u32, resume_token: Option<&str>) -> String {
         let target = &self.options.target;
         if !target.is_headcount {
             return target.url.clone();
         }
         let SessionPlan { username, project, scope, .. } = session;
-        let page_id = self.page_id(session);
+        let page_id = self.page_id(session, tab);
         // Of the others the server finds the scope by the User-Agent, as it would of real clients.
         let scope = if *scope == SessionScope::Designer { "&scope=designer" } else { "" };
-        format!("ws://{}/ws/{project}?pageId={page_id}&username={username}{scope}", target.authority)
+        let resuming = resume_token.map_or_else(String::new, |token| {
+            format!("&resumeToken={}", utf8_percent_encode(token, NON_ALPHANUMERIC))
+        });
+        format!(
+            "ws://{}/ws/{project}?pageId={page_id}&username={username}{scope}{resuming}",
+            target.authority
+        )
     }
 
-    /// The messages of a session, in order.
-    pub(crate) fn messages(&self, session: &SessionPlan) -> Messages {
-        let Options { rate, bytes, seed, .. } = self.options;
+    /// The messages of one stay of a session, in order.
+    pub(crate) fn messages(&self, session: &SessionPlan, stay: usize) -> Messages {
+        let Options { rate, bytes, .. } = self.options;
+        let stay_plan = &session.stays[stay];
         Messages {
-            // A stream of its own, whatever the other sessions draw.
-            rng: Xoshiro256PlusPlus::seed_from_u64(seed ^ ((u64::from(session.number) + 1) << 32)),
-            first: self.messages_begin() + session.phase,
+            rng: self.rng(session, stay as u64),
+            first: stay_plan.first,
             rate,
             bytes: (bytes.min, bytes.max),
+            tabs: session.tabs,
             next: 0,
-            count: self.message_count(session),
+            count: self.message_count(stay_plan),
         }
     }
 
-    fn message_count(&self, session: &SessionPlan) -> u64 {
-        let left = self.options.duration.saturating_sub(session.phase);
+    /// What a session of several tabs sends last of all, when everything else has been read: which of its
+    /// messages was the most recent could not be said otherwise.
+    pub(crate) fn last_message(&self, session: &SessionPlan, at: Duration) -> Option<Planned> {
+        let bytes = self.options.bytes;
+        // A stream of its own: no session has so many stays.
+        let mut rng = self.rng(session, u64::from(u32::MAX));
+        (session.tabs > 1).then(|| draw(&mut rng, at, (bytes.min, bytes.max), session.tabs))
+    }
+
+    /// A stream of its own for each stay, whatever the other sessions draw.
+    fn rng(&self, session: &SessionPlan, stay: u64) -> Xoshiro256PlusPlus {
+        let seed = self.options.seed ^ ((u64::from(session.number) + 1) << 32);
+        Xoshiro256PlusPlus::seed_from_u64(seed ^ stay.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    }
+
+    fn message_count(&self, stay: &Stay) -> u64 {
+        let left = stay.ends.saturating_sub(stay.first);
         (left.as_secs_f64() * self.options.rate).ceil() as u64
+    }
+
+    /// How many messages a session has from this stay on.
+    pub(crate) fn messages_from(&self, session: &SessionPlan, stay: usize) -> u64 {
+        session.stays[stay..].iter().map(|stay| self.message_count(stay)).sum()
     }
 
     /// How many messages all sessions have together.
     pub(crate) fn planned_messages(&self) -> u64 {
-        self.sessions.iter().map(|session| self.message_count(session)).sum()
+        let of = |session| self.messages_from(session, 0) + u64::from(session.tabs > 1);
+        self.sessions.iter().map(of).sum()
     }
 
     /// How many queries there are alongside.
@@ -139,7 +211,7 @@ impl Plan {
 
     /// When a query is due, from the start of the run.
     pub(crate) fn query_at(&self, number: u64) -> Duration {
-        self.messages_begin() + Duration::from_secs_f64(number as f64 / self.options.query_rate)
+        self.options.messages_begin() + Duration::from_secs_f64(number as f64 / self.options.query_rate)
     }
 
     /// What payloads are cut from: any part of it is text, and none begins a control message.
@@ -149,13 +221,14 @@ impl Plan {
     }
 }
 
-/// The messages of one session; see [`Plan::messages`].
+/// The messages of one stay; see [`Plan::messages`].
 #[derive(Debug)]
 pub(crate) struct Messages {
     rng: Xoshiro256PlusPlus,
     first: Duration,
     rate: f64,
     bytes: (u32, u32),
+    tabs: u32,
     next: u64,
     count: u64,
 }
@@ -184,9 +257,15 @@ impl Iterator for Messages {
         }
         let at = self.first + Duration::from_secs_f64(self.next as f64 / self.rate);
         self.next += 1;
-        let bytes = self.rng.random_range(self.bytes.0..=self.bytes.1);
-        Some(Planned { at, bytes, offset: self.rng.random_range(0..OFFSETS) })
+        Some(draw(&mut self.rng, at, self.bytes, self.tabs))
     }
+}
+
+fn draw(rng: &mut Xoshiro256PlusPlus, at: Duration, bytes: (u32, u32), tabs: u32) -> Planned {
+    let bytes = rng.random_range(bytes.0..=bytes.1);
+    let offset = rng.random_range(0..OFFSETS);
+    let tab = if tabs > 1 { rng.random_range(0..tabs) } else { 0 };
+    Planned { at, tab, bytes, offset }
 }
 
 /// As many names as there are sessions, of `count` different, each as often as any other, in random order.
@@ -236,110 +315,4 @@ fn user_agent(scope: SessionScope, which: usize) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::load::tests::options;
-
-    fn plan(change: impl FnOnce(&mut Options)) -> Plan {
-        let mut options = options();
-        change(&mut options);
-        Plan::new(options, "0badcafe".to_owned())
-    }
-
-    #[test]
-    fn the_same_seed_is_the_same_schedule_and_another_is_another() {
-        let (one, same, other) = (plan(|_| {}), plan(|_| {}), plan(|options| options.seed = 2));
-        assert_eq!(one.sessions, same.sessions);
-        assert_ne!(one.sessions, other.sessions);
-        assert_eq!(one.pool(), same.pool());
-        let messages = |plan: &Plan, n: usize| plan.messages(&plan.sessions[n]).collect::<Vec<_>>();
-        assert_eq!(messages(&one, 3), messages(&same, 3));
-        assert_ne!(
-            messages(&one, 3).iter().map(|m| m.bytes).collect::<Vec<_>>(),
-            messages(&one, 4).iter().map(|m| m.bytes).collect::<Vec<_>>(),
-        );
-    }
-
-    #[test]
-    fn connecting_comes_first_and_messages_fill_the_duration_evenly() {
-        let plan = plan(|options| {
-            options.sessions = 20;
-            options.connect_rate = 10.0;
-            options.rate = 4.0;
-            options.duration = Duration::from_secs(5);
-        });
-        assert_eq!(plan.sessions[19].connect_at, Duration::from_millis(1900));
-        assert_eq!(plan.messages_begin(), Duration::from_secs(2));
-        assert_eq!(plan.planned_messages(), 20 * 4 * 5);
-        for session in &plan.sessions {
-            let messages: Vec<_> = plan.messages(session).collect();
-            assert_eq!(messages.len(), 20);
-            assert!(session.phase < Duration::from_millis(250));
-            assert_eq!(messages[0].at, plan.messages_begin() + session.phase);
-            assert!(messages[19].at < plan.messages_end());
-            let gap = messages[1].at - messages[0].at;
-            assert!(gap.abs_diff(Duration::from_millis(250)) < Duration::from_micros(1), "{gap:?}");
-        }
-    }
-
-    #[test]
-    fn a_rate_may_be_a_fraction_or_nothing() {
-        let slow = plan(|options| {
-            options.sessions = 1000;
-            options.rate = 0.01;
-            options.duration = Duration::from_secs(10);
-        });
-        let messages = slow.planned_messages();
-        assert!((60..140).contains(&messages), "a tenth of the sessions sends one: {messages}");
-        assert_eq!(messages, slow.sessions.iter().map(|s| slow.messages(s).count() as u64).sum::<u64>());
-        assert_eq!(plan(|options| options.rate = 0.0).planned_messages(), 0);
-    }
-
-    #[test]
-    fn sizes_and_payloads_stay_in_their_bounds() {
-        let plan = plan(|options| options.bytes = "3-5".parse().unwrap());
-        let pool = plan.pool();
-        for planned in plan.sessions.iter().flat_map(|session| plan.messages(session)) {
-            assert!((3..=5).contains(&planned.bytes));
-            assert!(planned.range().end <= pool.len());
-        }
-        assert!(pool.is_ascii() && !pool.contains('{'));
-    }
-
-    #[test]
-    fn users_projects_and_addresses_are_shared_out_evenly() {
-        let plan = plan(|options| {
-            options.sessions = 100;
-            (options.users, options.projects) = (10, 4);
-            options.source_addresses = vec![[127, 0, 0, 2].into(), [127, 0, 0, 3].into()];
-        });
-        let count = |fits: &dyn Fn(&SessionPlan) -> bool| plan.sessions.iter().filter(|s| fits(s)).count();
-        assert_eq!(count(&|s| &*s.username == "user-0010"), 10);
-        assert_eq!(count(&|s| &*s.project == "project-04"), 25);
-        assert_eq!(count(&|s| s.scope == SessionScope::Designer), 5);
-        assert_eq!(count(&|s| s.source == Some([127, 0, 0, 3].into())), 50);
-    }
-
-    #[test]
-    fn a_headcount_server_is_told_who_comes_and_no_other_is() {
-        let ours = plan(|options| options.scopes = "designer=1".parse().unwrap());
-        let SessionPlan { project, username, .. } = &ours.sessions[7];
-        assert_eq!(
-            ours.url(&ours.sessions[7]),
-            format!(
-                "ws://127.0.0.1:8080/ws/{project}?pageId=load-0badcafe-7&username={username}&scope=designer"
-            )
-        );
-        let other = plan(|options| options.target = "ws://127.0.0.1:9/chat?room=1".parse().unwrap());
-        assert_eq!(other.url(&other.sessions[7]), "ws://127.0.0.1:9/chat?room=1");
-    }
-
-    #[test]
-    fn the_server_derives_each_scope_from_the_user_agents() {
-        for scope in [SessionScope::Browser, SessionScope::Ios, SessionScope::Android] {
-            for which in 0..USER_AGENTS {
-                assert_eq!(SessionScope::from_user_agent(user_agent(scope, which)), scope);
-            }
-        }
-    }
-}
+mod tests;

@@ -53,6 +53,9 @@ pub(crate) struct Record {
     pub(crate) unasked: u64,
     /// How many rows the last answer had.
     pub(crate) query_rows: usize,
+    /// From the moment a tab was to come back until its welcome.
+    pub(crate) resume: Histogram<u64>,
+    pub(crate) churn: Churn,
     /// Messages that came and were no echo.
     pub(crate) other_messages: u64,
     /// Messages without an echo, on connections that had echoed others.
@@ -61,13 +64,30 @@ pub(crate) struct Record {
     pub(crate) unsent: u64,
     /// The same, because the server took no more.
     pub(crate) unsent_held_up: u64,
-    /// The last handshake, from the start of the run.
+    /// The last handshake of the sessions that are there at the start, from the start of the run.
     pub(crate) last_connected: Duration,
     /// The last message, from the start of the run.
     pub(crate) last_sent: Duration,
     /// When no session had anything to send any more, from the start of the run.
     pub(crate) sending_ended: Duration,
     pub(crate) problems: BTreeMap<(Stage, String), Tally>,
+}
+
+/// The coming and going so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Churn {
+    /// Sessions that left with a close frame before the end.
+    pub(crate) left: u64,
+    /// Sessions that came in the place of others.
+    pub(crate) came: u64,
+    /// Sessions that should have come so and were not let in.
+    pub(crate) refused: u64,
+    /// How often one or all connections of a session vanished.
+    pub(crate) dropped: u64,
+    /// Connections that came back to their session.
+    pub(crate) resumed: u64,
+    /// Connections that came back and were given another session.
+    pub(crate) not_resumed: u64,
 }
 
 /// How often a kind of problem occurred, and what was said the first time.
@@ -94,6 +114,8 @@ impl Record {
             query: histogram(),
             unasked: 0,
             query_rows: 0,
+            resume: histogram(),
+            churn: Churn::default(),
             other_messages: 0,
             unanswered: 0,
             unsent: 0,

@@ -15,7 +15,7 @@ use super::{
     ledger::Ledger,
     plan::Plan,
     problem::{NO_LOCAL_PORT, Stage},
-    record::{Progress, Record, VERY_LATE},
+    record::{self, Progress, Record, VERY_LATE},
 };
 use crate::session::SessionScope;
 
@@ -32,7 +32,10 @@ pub(crate) struct Report {
     /// It was ended before its time.
     pub(crate) interrupted: bool,
     pub(crate) plan: Planned,
+    /// Those that were to be there at the start.
     pub(crate) sessions: Sessions,
+    /// None if nobody was to leave before the end.
+    pub(crate) churn: Option<Churn>,
     /// Each from the moment a session was to connect.
     pub(crate) handshake: Latency,
     pub(crate) messages: Messages,
@@ -74,6 +77,11 @@ pub(crate) struct Planned {
     pub(crate) projects: u32,
     pub(crate) source_addresses: Vec<IpAddr>,
     pub(crate) queries_per_second: f64,
+    pub(crate) leavings_per_second: f64,
+    /// Of those who leave, of 1.
+    pub(crate) drop_share: f64,
+    pub(crate) resume: bool,
+    pub(crate) max_tabs: u32,
     pub(crate) seed: u64,
 }
 
@@ -86,6 +94,25 @@ pub(crate) struct Sessions {
     /// Until the last was connected.
     pub(crate) elapsed_ms: f64,
     pub(crate) per_second: f64,
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Churn {
+    /// Sessions that closed before the end.
+    pub(crate) left: u64,
+    /// Sessions that came in the place of others.
+    pub(crate) came: u64,
+    /// Sessions that should have and were not let in.
+    pub(crate) refused: u64,
+    /// How often a session vanished, or one tab of it did.
+    pub(crate) dropped: u64,
+    /// Connections that came back to their session.
+    pub(crate) resumed: u64,
+    /// Connections that came back and were given another session.
+    pub(crate) not_resumed: u64,
+    /// Each from the moment a connection was to come back until its welcome.
+    pub(crate) resume: Latency,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -184,12 +211,13 @@ impl Report {
             interrupted,
             plan: plan.into(),
             sessions: Sessions {
-                planned: plan.sessions.len() as u64,
+                planned: u64::from(plan.options.sessions),
                 connected,
                 failed: read(&progress.failed),
                 elapsed_ms: milliseconds(record.last_connected),
                 per_second: per_second(connected, record.last_connected),
             },
+            churn: (plan.options.churn > 0.0).then(|| record.into()),
             handshake: (&record.handshake).into(),
             other_messages: record.other_messages,
             send_lag: (&record.send_lag).into(),
@@ -214,10 +242,18 @@ impl Report {
     }
 }
 
+impl From<&Record> for Churn {
+    fn from(record: &Record) -> Self {
+        let record::Churn { left, came, refused, dropped, resumed, not_resumed } = record.churn;
+        let resume = (&record.resume).into();
+        Self { left, came, refused, dropped, resumed, not_resumed, resume }
+    }
+}
+
 impl Messages {
     fn new(plan: &Plan, progress: &Progress, record: &Record) -> Self {
         let (sent, bytes) = (progress.messages.load(Relaxed), progress.bytes.load(Relaxed));
-        let since_begin = |at: Duration| at.saturating_sub(plan.messages_begin());
+        let since_begin = |at: Duration| at.saturating_sub(plan.options.messages_begin());
         // The last message is due a while before the end, but the run is as long as it was asked to be, if
         // nothing ended it earlier.
         let ran = since_begin(record.sending_ended).min(plan.options.duration);
@@ -310,6 +346,10 @@ impl From<&Plan> for Planned {
             projects: options.projects,
             source_addresses: options.source_addresses.clone(),
             queries_per_second: options.query_rate,
+            leavings_per_second: options.churn,
+            drop_share: options.drop,
+            resume: options.resume,
+            max_tabs: options.tabs,
             seed: options.seed,
         }
     }

@@ -7,12 +7,18 @@ use std::{
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use tokio::{net::lookup_host, runtime::Handle, sync::mpsc, task, time::timeout};
+use tokio::{
+    net::lookup_host,
+    runtime::Handle,
+    sync::mpsc,
+    task,
+    time::{sleep, timeout},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    connection,
-    ledger::{self, Entry},
+    ledger::{self, Books, Entry, Ledger},
+    life,
     options::Options,
     pacer::Pacer,
     plan::Plan,
@@ -30,6 +36,9 @@ const LATE_GRACE: Duration = Duration::from_secs(1);
 
 /// How long an answer may take.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often it is asked whether everybody has gone.
+const SETTLE_BEAT: Duration = Duration::from_millis(250);
 
 /// Entries that wait to be filed.
 const MAX_WAITING_ENTRIES: usize = 1024;
@@ -77,7 +86,19 @@ pub(super) struct Executed {
     pub(super) record: Record,
     pub(super) entries: Vec<Entry>,
     /// What the server says of its sessions, if it was asked.
-    pub(super) rows: Option<Result<Vec<SessionInfo>, QueryError>>,
+    pub(super) books: Option<Result<Books, QueryError>>,
+    /// The same when all had left, if that was waited for.
+    pub(super) settled: Option<Result<Settled, QueryError>>,
+}
+
+/// What the server says when all have left.
+#[derive(Debug)]
+pub(super) struct Settled {
+    pub(super) books: Books,
+    /// How many sessions of the run it still lists.
+    pub(super) left: u64,
+    /// Since the sessions were told to leave.
+    pub(super) took: Duration,
 }
 
 /// Carries out a plan and judges it. `interrupted` ends it early: what was done until then is reported all the
@@ -93,12 +114,23 @@ pub(crate) async fn run(
 ) -> Result<Report, LoadError> {
     let run = begin(plan, progress, interrupted).await?;
     let executed = execute(&run).await;
-    let ledger = executed.rows.map(|rows| {
-        let rows = rows.map_err(|error| error.to_string())?;
-        Ok(ledger::compare(&run.plan.page_prefix(), &executed.entries, &rows))
+    let Executed { started_at, is_interrupted, ref record, .. } = executed;
+    let ledger = executed.books.as_ref().map(|_| judge(&run.plan, &executed));
+    Ok(Report::new(&run.plan, started_at, is_interrupted, &run.progress, record, ledger))
+}
+
+/// Compares the books of a run that has asked for the server's.
+pub(super) fn judge(plan: &Plan, executed: &Executed) -> Result<Ledger, String> {
+    let said = |error: &QueryError| error.to_string();
+    let at_end = executed.books.as_ref().expect("they were asked for").as_ref().map_err(said)?;
+    let settled = executed.settled.as_ref().map(Result::as_ref).transpose().map_err(said)?;
+    let books = settled.map(|settled| &settled.books);
+    let mut ledger = ledger::compare(&plan.page_prefix(), &executed.entries, at_end, books);
+    ledger.settled = settled.map(|settled| ledger::Settled {
+        left: settled.left,
+        took_ms: settled.took.as_micros() as f64 / 1000.0,
     });
-    let Executed { started_at, is_interrupted, record, .. } = executed;
-    Ok(Report::new(&run.plan, started_at, is_interrupted, &run.progress, &record, ledger))
+    Ok(ledger)
 }
 
 /// Finds out whether the run can be, before anything is sent.
@@ -157,7 +189,7 @@ pub(super) async fn execute(run: &Arc<Run>) -> Executed {
     run.recorder.lock().sending_ended = run.start.elapsed();
     if let Some(mut asking) = asking {
         // A run that is over before its time, for whatever reason, has no more questions.
-        if run.start.elapsed() >= run.plan.messages_end() {
+        if run.start.elapsed() >= run.plan.options.messages_end() {
             let _ = timeout(LATE_GRACE, &mut asking).await;
         }
         run.asking_over.cancel();
@@ -165,33 +197,58 @@ pub(super) async fn execute(run: &Arc<Run>) -> Executed {
             let _ = asking.await;
         }
     }
-    let rows = if run.plan.options.verify { Some(all_rows(&run.plan.options.admin).await) } else { None };
+    let options = &run.plan.options;
+    let books = if options.verify { Some(ask_books(options).await) } else { None };
     run.closing.cancel();
+    let left_at = Instant::now();
     tasks.close();
     tasks.wait().await;
+    let settled = match options.settle {
+        Some(patience) if matches!(books, Some(Ok(_))) => {
+            let settling = settle(&run.plan, left_at, patience);
+            run.interrupted.run_until_cancelled(settling).await
+        }
+        _ => None,
+    };
     Executed {
         started_at,
         is_interrupted: run.interrupted.is_cancelled(),
         record: run.recorder.read(),
         entries,
-        rows,
+        books,
+        settled,
+    }
+}
+
+/// Waits until the server has no session of the run any more, or has had so long, and asks once more.
+async fn settle(plan: &Plan, left_at: Instant, patience: Duration) -> Result<Settled, QueryError> {
+    let prefix = plan.page_prefix();
+    let is_ours = |row: &SessionInfo| row.page_ids.iter().any(|page| page.starts_with(&prefix));
+    loop {
+        let books = ask_books(&plan.options).await?;
+        let took = left_at.elapsed();
+        let left = books.rows.iter().filter(|row| is_ours(row)).count() as u64;
+        if left == 0 || took >= patience {
+            return Ok(Settled { books, left, took });
+        }
+        sleep(SETTLE_BEAT.min(patience - took)).await;
     }
 }
 
 /// Begins every session when it is due.
 async fn connect_all(run: &Arc<Run>, tasks: &TaskTracker, filing: mpsc::Sender<Entry>) {
     for session in &run.plan.sessions {
-        let due = run.pacer.at(run.start + session.connect_at);
+        let due = run.pacer.at(run.start + session.stays[0].begins);
         if run.sending_over.run_until_cancelled(due).await.is_none() {
             return;
         }
-        tasks.spawn(connection::run(run.clone(), session.clone(), filing.clone()));
+        tasks.spawn(life::run(run.clone(), session.clone(), filing.clone()));
     }
 }
 
 /// Ends the sending when all should have been sent, or when it is given up.
 async fn end_sending(run: Arc<Run>) {
-    let over = run.pacer.at(run.start + run.plan.messages_end() + LATE_GRACE);
+    let over = run.pacer.at(run.start + run.plan.options.messages_end() + LATE_GRACE);
     run.interrupted.run_until_cancelled(over).await;
     run.sending_over.cancel();
 }
@@ -251,6 +308,12 @@ async fn ask_once(admin: &str, client: &mut Option<QueryClient>) -> Result<usize
     Ok(rows.len())
 }
 
-async fn all_rows(admin: &str) -> Result<Vec<SessionInfo>, QueryError> {
-    QueryClient::connect(admin).await?.session_info(None, None).await
+async fn ask_books(options: &Options) -> Result<Books, QueryError> {
+    let mut client = QueryClient::connect(&options.admin).await?;
+    let rows = client.session_info(None, None).await?;
+    let history = match options.has_endings() {
+        true => Some(client.history().await?),
+        false => None,
+    };
+    Ok(Books { rows, history })
 }

@@ -73,6 +73,24 @@ pub(super) struct Arguments {
     /// At the end, compare the harness's count of every session with the server's; exit 1 if one is off
     #[arg(long)]
     verify: bool,
+    /// Sessions that leave a second while messages are sent, each with a new one in its place: a number, or a
+    /// share of --sessions such as 2%
+    #[arg(long, value_name = "N|SHARE", default_value = "0")]
+    churn: Churn,
+    /// The share of those who leave that vanish without a close frame, such as 5% or 0.05. Before it vanishes a
+    /// session makes sure that all it sent has been read: what is under way may be read or not
+    #[arg(long, value_name = "SHARE", default_value = "0")]
+    drop: Share,
+    /// Sessions that vanish come back after 0.1 to 2 seconds, and must be the session they were
+    #[arg(long)]
+    resume: bool,
+    /// A session has 1 to N connections, each with a page of its own
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    tabs: u32,
+    /// When all have left, wait up to so long until the server has no session of the run any more, and look for
+    /// each in its history; exit 1 if one is left. Sessions that vanished end when its resume window does
+    #[arg(long, value_name = "TIME", requires = "verify")]
+    settle: Option<Seconds>,
     /// What the random choices grow from: the same seed makes the same schedule
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
@@ -92,6 +110,49 @@ impl FromStr for Rate {
         let rate = text.parse().ok().filter(|rate| (0.0..=1_000_000.0).contains(rate));
         rate.map(Self)
             .ok_or_else(|| format!("{text:?} is no rate: write it like 0.5 or 100, at most 1000000"))
+    }
+}
+
+/// A share: `5%`, or `0.05`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Share(f64);
+
+impl FromStr for Share {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let share = match text.strip_suffix('%') {
+            Some(percent) => percent.parse().ok().map(|percent: f64| percent / 100.0),
+            None => text.parse().ok(),
+        };
+        share
+            .filter(|share| (0.0..=1.0).contains(share))
+            .map(Self)
+            .ok_or_else(|| format!("{text:?} is no share: write it like 5% or 0.05, at most 100% or 1"))
+    }
+}
+
+/// Sessions a second: so many, or a share of all.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Churn {
+    Number(Rate),
+    Share(Share),
+}
+
+impl Churn {
+    fn of(self, sessions: u32) -> f64 {
+        match self {
+            Self::Number(Rate(rate)) => rate,
+            Self::Share(Share(share)) => share * f64::from(sessions),
+        }
+    }
+}
+
+impl FromStr for Churn {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.ends_with('%') { text.parse().map(Self::Share) } else { text.parse().map(Self::Number) }
     }
 }
 
@@ -130,8 +191,9 @@ const OTHER_DESCRIPTORS: usize = 64;
 
 pub(super) fn run(arguments: Arguments) -> Outcome {
     let json = arguments.json;
+    let needed = arguments.descriptors();
     let options = arguments.check(descriptors::raise())?;
-    descriptors::make_room(options.sessions as usize + OTHER_DESCRIPTORS);
+    descriptors::make_room(needed);
     let report = super::runtime()?.block_on(carry_out(options))?;
     let text = if json {
         format!("{}\n", serde_json::to_string(&report).expect("figures and text are JSON"))
@@ -191,12 +253,14 @@ impl Arguments {
         if self.connect_rate.0 <= 0.0 || self.duration.0.is_zero() {
             return Err(Failure::Usage("--connect-rate and --duration must be more than 0".to_owned()));
         }
-        let needed = self.sessions as usize + OTHER_DESCRIPTORS;
+        self.check_churn()?;
+        let needed = self.descriptors();
         if needed > descriptors {
             return Err(Failure::Usage(format!(
-                "--sessions {} needs {needed} open files and the system allows {descriptors}: raise it with \
+                "--sessions {}{} needs {needed} open files and the system allows {descriptors}: raise it with \
                  ulimit -n, or run the rest from another process",
-                self.sessions
+                self.sessions,
+                if self.tabs > 1 { format!(" --tabs {}", self.tabs) } else { String::new() },
             )));
         }
         Ok(Options {
@@ -215,8 +279,39 @@ impl Arguments {
             query_rate: self.query_rate.0,
             admin: self.admin,
             verify: self.verify,
+            churn: self.churn.of(self.sessions),
+            drop: self.drop.0,
+            resume: self.resume,
+            tabs: self.tabs,
+            settle: self.settle.map(|settle| settle.0),
             seed: self.seed,
         })
+    }
+}
+
+impl Arguments {
+    /// What only makes sense together.
+    fn check_churn(&self) -> Result<(), Failure> {
+        let refuse = |why: &str| Err(Failure::Usage(why.to_owned()));
+        if self.drop.0 > 0.0 && self.churn.of(self.sessions) <= 0.0 {
+            return refuse("--drop is a share of those who leave: say with --churn how many do");
+        }
+        if self.resume && self.drop.0 <= 0.0 {
+            return refuse("--resume is for sessions that vanish: say with --drop how many do");
+        }
+        if self.churn.of(self.sessions) > f64::from(self.sessions) {
+            return refuse("--churn is more than --sessions: each would stay less than a second");
+        }
+        if (self.resume || self.tabs > 1) && !self.url.is_headcount {
+            return refuse("--resume and --tabs need a headcount server, written without a path");
+        }
+        Ok(())
+    }
+
+    /// How many the run may need. A newcomer may come before the system has put the other's away.
+    fn descriptors(&self) -> usize {
+        let coming = self.churn.of(self.sessions).ceil() as usize;
+        (self.sessions as usize + coming) * self.tabs as usize + OTHER_DESCRIPTORS
     }
 }
 

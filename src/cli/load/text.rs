@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::{
     cli::units::human_bytes,
-    load::{Latency, Report},
+    load::{Churn, Ended, Latency, Ledger, Report},
 };
 
 /// More differences than these are counted only; `--json` has them.
@@ -35,6 +35,9 @@ fn figures(text: &mut String, report: &Report) {
         "sessions    {connected} of {planned} connected in {time} ({rate}/s), {} failed",
         sessions.failed
     );
+    if let Some(churn) = &report.churn {
+        self::churn(text, churn);
+    }
     messages(text, report);
     if let Some(echo) = &report.echo {
         line!(text, "echoes      {} came back, {} did not", echo.came_back, echo.missing);
@@ -45,6 +48,15 @@ fn figures(text: &mut String, report: &Report) {
     if let Some(query) = &report.query {
         let (answered, planned, rows) = (query.answered, query.planned, query.rows);
         line!(text, "queries     {answered} of {planned} answered, {rows} rows in the last");
+    }
+}
+
+fn churn(text: &mut String, churn: &Churn) {
+    let Churn { left, came, refused, dropped, resumed, not_resumed, .. } = churn;
+    let refused = if *refused > 0 { format!(", {refused} were refused") } else { String::new() };
+    line!(text, "churn       {left} left, {dropped} dropped, {came} came{refused}");
+    if resumed + not_resumed > 0 {
+        line!(text, "resumed     {resumed} of {} connections that came back", resumed + not_resumed);
     }
 }
 
@@ -68,6 +80,7 @@ fn messages(text: &mut String, report: &Report) {
 fn latencies(text: &mut String, report: &Report) {
     let rows = [
         ("handshake", Some(&report.handshake)),
+        ("resume", report.churn.as_ref().map(|churn| &churn.resume)),
         ("echo", report.echo.as_ref().map(|echo| &echo.round_trip)),
         ("query", report.query.as_ref().map(|query| &query.latency)),
         ("send lag", Some(&report.send_lag)),
@@ -107,13 +120,38 @@ fn ledger(text: &mut String, report: &Report) {
     let Some(ledger) = &report.ledger else { return };
     let (sessions, messages, bytes, off) = (ledger.sessions, ledger.messages, ledger.bytes, ledger.off);
     line!(text, "\nledger: {sessions} sessions, {messages} messages, {bytes} bytes, {off} off");
+    endings(text, ledger);
     for difference in ledger.differences.iter().take(SHOWN_DIFFERENCES) {
-        let (page, field) = (&difference.page_id, difference.field);
+        let (page, field) = (&difference.page_id, &difference.field);
         line!(text, "  {page}  {field}: expected {}, found {}", difference.expected, difference.found);
     }
     let more = ledger.differences.len().saturating_sub(SHOWN_DIFFERENCES) + ledger.differences_omitted;
     if more > 0 {
         line!(text, "  and {more} more (--json lists them)");
+    }
+}
+
+/// What the ledger says of sessions that are no more.
+fn endings(text: &mut String, ledger: &Ledger) {
+    if let Some(Ended { closed, lost, still_listed, not_checked }) = ledger.ended {
+        let mut found = format!("{closed} closed");
+        for (count, what) in [(lost, "lost"), (still_listed, "vanished and still listed")] {
+            if count > 0 {
+                found += &format!(", {count} {what}");
+            }
+        }
+        line!(text, "  ended     {found}");
+        if not_checked > 0 {
+            line!(
+                text,
+                "  unchecked {not_checked}: they have left the server's history, which keeps the latest"
+            );
+        }
+    }
+    if let Some(settled) = ledger.settled {
+        let (left, took) = (settled.left, seconds(settled.took_ms));
+        let left = if left == 0 { "no".to_owned() } else { left.to_string() };
+        line!(text, "  settled   {left} sessions left on the server {took} after the end");
     }
 }
 

@@ -33,10 +33,13 @@ pub(crate) fn report() -> Report {
         messages: 980,
         bytes: 133_280,
         off: 1,
+        resumed: 0,
+        ended: None,
+        settled: None,
         differences_omitted: 0,
         differences: vec![Difference {
             page_id: "load-0badcafe-7".to_owned(),
-            field: "totalBytesSent",
+            field: "totalBytesSent".to_owned(),
             expected: "1361".to_owned(),
             found: "1360".to_owned(),
         }],
@@ -68,7 +71,8 @@ fn every_figure_has_its_unit_in_its_name() {
     );
     assert_eq!(
         json["ledger"],
-        json!({"sessions": 98, "messages": 980, "bytes": 133_280, "off": 1, "differencesOmitted": 0,
+        json!({"sessions": 98, "messages": 980, "bytes": 133_280, "off": 1, "resumed": 0, "ended": null,
+            "settled": null, "differencesOmitted": 0,
             "differences": [{"pageId": "load-0badcafe-7", "field": "totalBytesSent", "expected": "1361",
                 "found": "1360"}]})
     );
