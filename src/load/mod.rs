@@ -28,7 +28,7 @@ mod options;
 mod pacer;
 mod plan;
 mod problem;
-mod record;
+pub(crate) mod record;
 mod report;
 mod run;
 

@@ -32,7 +32,7 @@ impl Bars {
             let style = ProgressStyle::with_template(template).expect("the template is well-formed");
             all.add(ProgressBar::new(length).with_style(style).with_prefix(name))
         };
-        let sessions = bar("sessions", plan.sessions.len() as u64);
+        let sessions = bar("sessions", u64::from(plan.options.sessions));
         let messages = bar("messages", plan.planned_messages());
         Some(Self { all, sessions, messages })
     }

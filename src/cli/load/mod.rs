@@ -385,7 +385,21 @@ mod tests {
         refused("--rate nan", "is no rate");
         refused("--sessions 0", "0 is not in 1..=1000000");
         refused("--sessions 19990", "needs 20054 open files and the system allows 20000");
+        refused("--drop 5%", "say with --churn");
+        refused("--churn 5 --resume", "say with --drop");
+        refused("--churn 5 --drop 5", "write it like 5% or 0.05");
+        refused("--churn 101", "each would stay less than a second");
+        refused("ws://127.0.0.1:9/chat --tabs 2", "need a headcount server");
+        refused("--settle 60s", "--verify");
+        refused("--sessions 5000 --churn 10% --tabs 4", "--tabs 4 needs 22064 open files");
         refused("--header secret", "a header is written like");
+    }
+
+    #[test]
+    fn churn_is_a_number_or_a_share_of_the_sessions() {
+        let options = check("--sessions 500 --churn 2% --drop 0.05", 1024).unwrap();
+        assert_eq!((options.churn, options.drop), (10.0, 0.05));
+        assert_eq!(check("--churn 2.5", 1024).unwrap().churn, 2.5);
     }
 
     #[test]

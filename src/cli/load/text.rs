@@ -198,7 +198,11 @@ fn rate(per_second: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::fixed_report;
+    use crate::load::{
+        fixed_report,
+        ledger::Settled,
+        record::{Churn as ChurnCounts, Record},
+    };
 
     #[test]
     fn a_report_is_readable_in_eighty_columns() {
@@ -230,6 +234,30 @@ ledger: 98 sessions, 980 messages, 133280 bytes, 1 off
         let text = of(&report);
         assert_eq!(text, expected);
         assert!(text.lines().all(|line| line.chars().count() <= 80));
+    }
+
+    #[test]
+    fn what_came_and_went_is_told_with_what_the_history_says_of_it() {
+        let mut report = fixed_report();
+        let record = Record { churn: counts(), ..Record::new() };
+        report.churn = Some((&record).into());
+        let ledger = report.ledger.as_mut().unwrap();
+        ledger.ended = Some(Ended { closed: 400, lost: 20, still_listed: 5, not_checked: 3 });
+        ledger.settled = Some(Settled { left: 0, took_ms: 31_250.0 });
+        let text = of(&report);
+        for expected in [
+            "churn       428 left, 25 dropped, 425 came, 3 were refused\nresumed     7 of 8 connections that came back\n",
+            "1 off\n  ended     400 closed, 20 lost, 5 vanished and still listed\n",
+            "  unchecked 3: they have left the server's history, which keeps the latest\n",
+            "  settled   no sessions left on the server 31.2 s after the end\n  load-0badcafe-7  total",
+        ] {
+            assert!(text.contains(expected), "{text}");
+        }
+        assert!(text.lines().all(|line| line.chars().count() <= 80));
+    }
+
+    fn counts() -> ChurnCounts {
+        ChurnCounts { left: 428, came: 425, refused: 3, dropped: 25, resumed: 7, not_resumed: 1 }
     }
 
     #[test]

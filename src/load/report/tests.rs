@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::load::{ledger::Difference, problem::Problem, record::add, tests::options};
+use crate::load::{ledger::Difference, options::Options, problem::Problem, record::add, tests::options};
 
 fn plan() -> Plan {
     Plan::new(options(), "0badcafe".to_owned())
@@ -78,6 +78,23 @@ fn every_figure_has_its_unit_in_its_name() {
     );
     assert_eq!(json["plan"]["scopes"], json!({"designer": 5, "browser": 70, "ios": 10, "android": 15}));
     assert_eq!(json["warnings"], json!([]));
+}
+
+#[test]
+fn who_came_and_went_is_told_when_somebody_was_to() {
+    let plan = Plan::new(Options { churn: 1.0, ..options() }, "0badcafe".to_owned());
+    let mut record = Record::new();
+    record.churn = record::Churn { left: 9, came: 8, refused: 1, dropped: 2, resumed: 2, not_resumed: 0 };
+    add(&mut record.resume, Duration::from_millis(1));
+    let report = Report::new(&plan, Utc::now(), false, &Progress::default(), &record, None);
+    let json = serde_json::to_value(report).unwrap();
+    let latency = json!({"count": 1, "p50Ms": 1.0, "p90Ms": 1.0, "p99Ms": 1.0, "p999Ms": 1.0, "maxMs": 1.0});
+    assert_eq!(
+        json["churn"],
+        json!({"left": 9, "came": 8, "refused": 1, "dropped": 2, "resumed": 2, "notResumed": 0,
+            "resume": latency})
+    );
+    assert_eq!(json["plan"]["leavingsPerSecond"], 1.0);
 }
 
 #[track_caller]
