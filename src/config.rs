@@ -3,7 +3,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use crate::session::Limits;
+use crate::session::{Limits, Rules};
 
 /// Everything a server needs to know besides its listeners.
 #[derive(Clone, Debug, Default)]
@@ -27,8 +27,12 @@ pub struct ClientsConfig {
     pub allowed_origins: Vec<String>,
     /// A connection that has not sent its whole request by then is closed.
     pub request_timeout: Duration,
-    /// How many sessions there may be.
-    pub limits: Limits,
+    /// How many bytes may wait to be sent to one client that does not read.
+    pub max_send_buffer_bytes: usize,
+    /// Every client is asked so often whether it is there; silent for two and a half of these, it is lost.
+    pub heartbeat: Duration,
+    /// How many sessions there may be, how long what is gone may come back, how many ended ones are remembered.
+    pub rules: Rules,
     /// The most sockets at a time: those of sessions, those that are still being asked who they are, and those
     /// that are told there is no place.
     pub max_open: usize,
@@ -69,11 +73,17 @@ impl Default for ClientsConfig {
             echo: false,
             allowed_origins: Vec::new(),
             request_timeout: Duration::from_secs(5),
-            limits: Limits {
-                max_sessions: Some(100_000),
-                max_sessions_per_address: Some(10_000),
-                max_sessions_per_user: None,
-                max_connections_per_session: Some(100),
+            max_send_buffer_bytes: 256 * 1024,
+            heartbeat: Duration::from_secs(15),
+            rules: Rules {
+                limits: Limits {
+                    max_sessions: Some(100_000),
+                    max_sessions_per_address: Some(10_000),
+                    max_sessions_per_user: None,
+                    max_connections_per_session: Some(100),
+                    max_pages_per_session: Some(200),
+                },
+                ..Rules::default()
             },
             max_open: 100_256,
         }

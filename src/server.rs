@@ -5,7 +5,13 @@ use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, time};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{admin::AdminPlane, clients::ClientPlane, config::Config, edge::clock::Clock, session::Registry};
+use crate::{
+    admin::AdminPlane,
+    clients::{ClientPlane, Heart},
+    config::Config,
+    edge::clock::Clock,
+    session::Registry,
+};
 
 /// The two sockets of section 1 of the protocol.
 #[derive(Debug)]
@@ -78,10 +84,11 @@ pub struct Drained {
 /// # }
 /// ```
 pub async fn run(listeners: Listeners, config: Config, shutdown: impl Future<Output = ()>) -> Drained {
-    let registry = Arc::new(Registry::new(config.clients.limits));
+    let registry = Arc::new(Registry::new(config.clients.rules));
     let clock = Clock::start();
     let draining = CancellationToken::new();
     let clients = Arc::new(ClientPlane {
+        heart: Heart::new(config.clients.heartbeat),
         config: config.clients,
         registry: registry.clone(),
         clock,
@@ -98,7 +105,10 @@ pub async fn run(listeners: Listeners, config: Config, shutdown: impl Future<Out
         // Before anybody is asked to leave, or some would have left uncounted.
         let open = clients.connections.len();
         draining.cancel();
-        let cut = leave(&clients.connections, config.drain.grace_period).await;
+        let cut = tokio::select! {
+            cut = leave(&clients.connections, config.drain.grace_period) => cut,
+            () = clients.ask_to_leave() => unreachable!("it asks until it is dropped"),
+        };
         clients.cut.cancel();
         // Administrators may watch the clients leave; then it is their turn.
         admin.closing.cancel();

@@ -127,10 +127,10 @@ fn write_array(rows: impl Iterator<Item = SessionInfo>, out: &mut Vec<u8>) -> io
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::{Limits, Membership, tests::joining};
+    use crate::session::{Membership, Rules, tests::joining};
 
     fn methods(sessions: usize) -> (Methods, Vec<Membership>) {
-        let registry = Arc::new(Registry::new(Limits::default()));
+        let registry = Arc::new(Registry::new(Rules::default()));
         let members =
             (0..sessions).map(|n| registry.join(joining(&n.to_string(), "billy", "p"), 0).unwrap()).collect();
         let methods = Methods {

@@ -1,14 +1,12 @@
 //! JSON-RPC 2.0, text in and text out (PROTOCOL 3.1).
 
-use std::fmt;
-
-use serde::{
-    Deserialize, Deserializer,
-    de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
-};
+use serde::{Deserialize, Deserializer, de::IgnoredAny};
 use serde_json::{Value, value::RawValue};
 
-use super::methods::{Methods, SessionInfoFilters, Unanswered};
+use super::{
+    calls::call,
+    methods::{Methods, Unanswered},
+};
 
 /// The most requests in one batch.
 const MAX_BATCH: usize = 50;
@@ -118,124 +116,6 @@ fn answer_one(call: Call<'_>, text: &str, out: &mut Vec<u8>) -> bool {
     id.is_some()
 }
 
-/// Writes a method's result.
-fn call(methods: &Methods, method: &str, params: Option<&RawValue>, out: &mut Vec<u8>) -> Result<(), Error> {
-    match method {
-        "getSessionInfo" => {
-            let values = arguments(params, &SessionInfoFilters::NAMES)?;
-            let [username, project] = &values;
-            let filters = SessionInfoFilters::read([username.as_deref(), project.as_deref()])
-                .map_err(Error::invalid_params)?;
-            methods.session_info(&filters, out);
-            Ok(())
-        }
-        _ => {
-            let shown: String = method.chars().take(64).collect();
-            let message = format!("there is no method {shown:?}; there is getSessionInfo");
-            Err(Error::new(Error::METHOD_NOT_FOUND, message))
-        }
-    }
-}
-
-/// Text arguments by position or by name; absent and null are `None`.
-fn arguments<const N: usize>(
-    params: Option<&RawValue>,
-    names: &[&str; N],
-) -> Result<[Option<String>; N], Error> {
-    let mut found = [const { None }; N];
-    let mut set = |at: usize, value: Value| match value {
-        Value::Null => Ok(()),
-        Value::String(text) => {
-            found[at] = Some(text);
-            Ok(())
-        }
-        other => Err(Error::invalid_params(format!(
-            "{} must be a string or null, not {}",
-            names[at],
-            kind(&other)
-        ))),
-    };
-    let params = params.map(|raw| serde_json::from_str(raw.get())).transpose();
-    match params.map_err(|error| Error::invalid_params(error.to_string()))? {
-        None | Some(Params::Absent) => {}
-        Some(Params::ByPosition(values)) => {
-            if values.len() > N {
-                let message = format!("at most {N} parameters: {}", names.join(", "));
-                return Err(Error::invalid_params(message));
-            }
-            values.into_iter().enumerate().try_for_each(|(at, value)| set(at, value))?;
-        }
-        Some(Params::ByName(values)) => {
-            let mut seen = Vec::new();
-            for (name, value) in values {
-                let Some(at) = names.iter().position(|known| *known == name) else {
-                    let shown: String = name.chars().take(64).collect();
-                    let message = format!("unknown parameter {shown:?}; known: {}", names.join(", "));
-                    return Err(Error::invalid_params(message));
-                };
-                if seen.contains(&at) {
-                    return Err(Error::invalid_params(format!("{name} is given twice")));
-                }
-                seen.push(at);
-                set(at, value)?;
-            }
-        }
-    }
-    Ok(found)
-}
-
-/// Parameters as they were written: names that come twice are kept, to be refused.
-enum Params {
-    Absent,
-    ByPosition(Vec<Value>),
-    ByName(Vec<(String, Value)>),
-}
-
-impl<'de> Deserialize<'de> for Params {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct AsWritten;
-        impl<'de> Visitor<'de> for AsWritten {
-            type Value = Params;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an array or an object")
-            }
-
-            fn visit_unit<E>(self) -> Result<Params, E> {
-                Ok(Params::Absent)
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<Params, A::Error> {
-                let mut found = Vec::new();
-                while let Some(value) = values.next_element()? {
-                    found.push(value);
-                }
-                Ok(Params::ByPosition(found))
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut values: A) -> Result<Params, A::Error> {
-                let mut found = Vec::new();
-                while let Some(entry) = values.next_entry()? {
-                    found.push(entry);
-                }
-                Ok(Params::ByName(found))
-            }
-        }
-        deserializer.deserialize_any(AsWritten)
-    }
-}
-
-fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "an array",
-        Value::Object(_) => "an object",
-    }
-}
-
 /// A request as it came. The id is kept as it was written: `1.0` is answered as `1.0`.
 #[derive(Debug)]
 struct Request {
@@ -306,13 +186,14 @@ pub(super) struct Error {
 impl Error {
     const PARSE: i32 = -32700;
     const INVALID_REQUEST: i32 = -32600;
-    const METHOD_NOT_FOUND: i32 = -32601;
+    pub(super) const METHOD_NOT_FOUND: i32 = -32601;
     const INVALID_PARAMS: i32 = -32602;
-    const INTERNAL: i32 = -32603;
+    pub(super) const INTERNAL: i32 = -32603;
+    pub(super) const NOT_FOUND: i32 = -32002;
     const OVERLOADED: i32 = -32003;
     const LIMIT: i32 = -32004;
 
-    fn new(code: i32, message: impl Into<String>) -> Self {
+    pub(super) fn new(code: i32, message: impl Into<String>) -> Self {
         Self { code, message: message.into() }
     }
 
@@ -324,7 +205,7 @@ impl Error {
         Self::new(Self::INVALID_REQUEST, message)
     }
 
-    fn invalid_params(message: impl Into<String>) -> Self {
+    pub(super) fn invalid_params(message: impl Into<String>) -> Self {
         Self::new(Self::INVALID_PARAMS, message)
     }
 
@@ -357,7 +238,7 @@ fn is_json_space(c: char) -> bool {
 mod tests {
     use serde_json::json;
 
-    use super::*;
+    use super::{super::calls::arguments, *};
 
     /// Stands for a method: answers with its parameters, or fails.
     fn echo(method: &str, params: Option<&RawValue>, out: &mut Vec<u8>) -> Result<(), Error> {

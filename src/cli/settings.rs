@@ -1,6 +1,6 @@
 //! What `serve` can be told, by flag, by environment or by file; the first of these that says it wins.
 
-use std::{fs, net::SocketAddr, path::Path};
+use std::{fs, net::SocketAddr, path::Path, time::Duration};
 
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     config::{AdminConfig, ClientsConfig, Config, DrainConfig, check_exposure},
-    session::Limits,
+    session::{Limits, Rules, Windows},
 };
 
 /// Where a client's user name comes from (PROTOCOL 2.3).
@@ -60,6 +60,27 @@ pub(super) struct Settings {
     /// The most connections of one session; 0 is no limit [default: 100]
     #[arg(long, env = "HEADCOUNT_MAX_CONNECTIONS_PER_SESSION", value_name = "N")]
     max_connections_per_session: Option<usize>,
+    /// The most pages of one session; 0 is no limit [default: 200]
+    #[arg(long, env = "HEADCOUNT_MAX_PAGES_PER_SESSION", value_name = "N")]
+    max_pages_per_session: Option<usize>,
+    /// The most that may wait for a client that does not read [default: 256KiB]
+    #[arg(long, env = "HEADCOUNT_MAX_SEND_BUFFER_BYTES", value_name = "SIZE")]
+    max_send_buffer_bytes: Option<Size>,
+    /// Every client is pinged so often; silent for two and a half of these, it is lost [default: 15s]
+    #[arg(long, env = "HEADCOUNT_HEARTBEAT", value_name = "TIME")]
+    heartbeat: Option<Span>,
+    /// How long a lost page is kept for its client to come back [default: 30s]
+    #[arg(long, env = "HEADCOUNT_RESUME_WINDOW", value_name = "TIME")]
+    resume_window: Option<Span>,
+    /// The same for scopes ios and android [default: 5m]
+    #[arg(long, env = "HEADCOUNT_RESUME_WINDOW_MOBILE", value_name = "TIME")]
+    resume_window_mobile: Option<Span>,
+    /// How long a session whose last page is reloaded waits for it [default: 5s]
+    #[arg(long, env = "HEADCOUNT_RELOAD_GRACE", value_name = "TIME")]
+    reload_grace: Option<Span>,
+    /// How many ended sessions are remembered [default: 10000]
+    #[arg(long, env = "HEADCOUNT_MAX_ENDED", value_name = "N")]
+    max_ended: Option<usize>,
     /// How long a connection may take to send its whole request [default: 5s]
     #[arg(long, env = "HEADCOUNT_REQUEST_TIMEOUT", value_name = "TIME")]
     request_timeout: Option<Span>,
@@ -135,6 +156,13 @@ impl Settings {
             max_connections_per_session: self
                 .max_connections_per_session
                 .or(file.max_connections_per_session),
+            max_pages_per_session: self.max_pages_per_session.or(file.max_pages_per_session),
+            max_send_buffer_bytes: self.max_send_buffer_bytes.or(file.max_send_buffer_bytes),
+            heartbeat: self.heartbeat.or(file.heartbeat),
+            resume_window: self.resume_window.or(file.resume_window),
+            resume_window_mobile: self.resume_window_mobile.or(file.resume_window_mobile),
+            reload_grace: self.reload_grace.or(file.reload_grace),
+            max_ended: self.max_ended.or(file.max_ended),
             request_timeout: self.request_timeout.or(file.request_timeout),
             grace_period: self.grace_period.or(file.grace_period),
             allowed_origins: self.allowed_origins.or(file.allowed_origins),
@@ -159,33 +187,23 @@ impl Settings {
         let insecure_admin = self.insecure_admin.unwrap_or(false);
         check_exposure(listen, self.identity.is_some(), admin_listen, insecure_admin)
             .map_err(Failure::Usage)?;
-        let clients = ClientsConfig::default();
-        let request_timeout = self.request_timeout.map_or(clients.request_timeout, |span| span.0);
-        let max_message_bytes = self.max_message_bytes.map_or(clients.max_message_bytes, |size| size.0);
-        if max_message_bytes == 0 || request_timeout.is_zero() {
-            let message = "max-message-bytes and request-timeout must be more than 0";
-            return Err(Failure::Usage(message.to_owned()));
-        }
-        let limit = |set: Option<usize>, default| set.map_or(default, |n| (n > 0).then_some(n));
-        let defaults = clients.limits;
         let places = Places::among(descriptors);
-        let limits = Limits {
-            max_sessions: limit(self.max_sessions, Some(places.sessions)),
-            max_sessions_per_address: limit(self.max_sessions_per_address, defaults.max_sessions_per_address),
-            max_sessions_per_user: limit(self.max_sessions_per_user, defaults.max_sessions_per_user),
-            max_connections_per_session: limit(
-                self.max_connections_per_session,
-                defaults.max_connections_per_session,
-            ),
-        };
+        let rules = self.rules(&places);
         let mut warnings = Vec::new();
-        if limits.max_sessions.is_some_and(|max| max > places.sessions) {
+        if rules.limits.max_sessions.is_some_and(|max| max > places.sessions) {
             warnings.push(format!(
                 "max-sessions is more than the {} that {descriptors} descriptors allow (ulimit -n)",
                 places.sessions
             ));
         }
-        let grace_period = self.grace_period.map_or(DrainConfig::default().grace_period, |span| span.0);
+        let clients = ClientsConfig::default();
+        let admin = AdminConfig::default();
+        let request_timeout =
+            more_than_nothing("request-timeout", self.request_timeout, clients.request_timeout)?;
+        let max_message_bytes = self.max_message_bytes.map_or(clients.max_message_bytes, |size| size.0);
+        if max_message_bytes == 0 {
+            return Err(Failure::Usage("max-message-bytes must be more than 0".to_owned()));
+        }
         Ok(Checked {
             listen,
             admin_listen,
@@ -197,7 +215,11 @@ impl Settings {
                     echo: self.echo.unwrap_or(false),
                     allowed_origins: origins("allowed-origins", self.allowed_origins)?,
                     request_timeout,
-                    limits,
+                    max_send_buffer_bytes: self
+                        .max_send_buffer_bytes
+                        .map_or(clients.max_send_buffer_bytes, |size| size.0.max(1024)),
+                    heartbeat: more_than_nothing("heartbeat", self.heartbeat, clients.heartbeat)?,
+                    rules,
                     max_open: places.sessions + places.beside_sessions,
                 },
                 admin: AdminConfig {
@@ -206,11 +228,54 @@ impl Settings {
                     request_timeout,
                     max_connections: places.admin,
                     max_query_sockets: places.admin * 3 / 4,
-                    ..AdminConfig::default()
+                    ..admin
                 },
-                drain: DrainConfig { grace_period },
+                drain: DrainConfig {
+                    grace_period: span(self.grace_period, DrainConfig::default().grace_period),
+                },
             },
         })
+    }
+
+    /// What the registry goes by.
+    fn rules(&self, places: &Places) -> Rules {
+        let limit = |set: Option<usize>, default| set.map_or(default, |n| (n > 0).then_some(n));
+        let window = |set: Option<Span>, default| {
+            set.map_or(default, |span| u64::try_from(span.0.as_millis()).unwrap_or(u64::MAX))
+        };
+        let Rules { limits, windows, max_ended } = ClientsConfig::default().rules;
+        Rules {
+            limits: Limits {
+                max_sessions: limit(self.max_sessions, Some(places.sessions)),
+                max_sessions_per_address: limit(
+                    self.max_sessions_per_address,
+                    limits.max_sessions_per_address,
+                ),
+                max_sessions_per_user: limit(self.max_sessions_per_user, limits.max_sessions_per_user),
+                max_connections_per_session: limit(
+                    self.max_connections_per_session,
+                    limits.max_connections_per_session,
+                ),
+                max_pages_per_session: limit(self.max_pages_per_session, limits.max_pages_per_session),
+            },
+            windows: Windows {
+                resume_ms: window(self.resume_window, windows.resume_ms),
+                resume_mobile_ms: window(self.resume_window_mobile, windows.resume_mobile_ms),
+                reload_ms: window(self.reload_grace, windows.reload_ms),
+            },
+            max_ended: self.max_ended.unwrap_or(max_ended),
+        }
+    }
+}
+
+fn span(set: Option<Span>, default: Duration) -> Duration {
+    set.map_or(default, |span| span.0)
+}
+
+fn more_than_nothing(name: &str, set: Option<Span>, default: Duration) -> Result<Duration, Failure> {
+    match span(set, default) {
+        Duration::ZERO => Err(Failure::Usage(format!("{name} must be more than 0"))),
+        span => Ok(span),
     }
 }
 
@@ -302,14 +367,14 @@ mod tests {
         let checked = flags.or(file).check(20_000).unwrap();
         assert_eq!(checked.listen.port(), 1);
         assert_eq!(checked.config.clients.max_message_bytes, 1024);
-        assert_eq!(checked.config.clients.limits.max_sessions, None);
+        assert_eq!(checked.config.clients.rules.limits.max_sessions, None);
         assert_eq!(checked.config.drain.grace_period, Duration::from_millis(250));
     }
 
     #[test]
     fn sessions_leave_descriptors_for_the_rest() {
         let limit = |descriptors| {
-            settings("").check(descriptors).unwrap().config.clients.limits.max_sessions.unwrap()
+            settings("").check(descriptors).unwrap().config.clients.rules.limits.max_sessions.unwrap()
         };
         assert_eq!(limit(20_000), 18_688);
         assert_eq!(limit(1_024), 736);

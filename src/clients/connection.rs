@@ -1,196 +1,260 @@
 use std::{
-    io,
-    pin::Pin,
+    future::poll_fn,
     sync::Arc,
     task::{Context, Poll},
 };
 
-use bytes::{Buf, Bytes};
 use futures::{SinkExt, StreamExt};
-use serde::Serialize;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite},
     time,
 };
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
-        Message,
-        protocol::{Role, frame::coding::CloseCode},
+        self, Message, Utf8Bytes,
+        protocol::{CloseFrame, Role, frame::coding::CloseCode},
     },
 };
 
-use super::listener::ClientPlane;
+use super::{
+    control::{self, ToClient},
+    line::{Line, Signal},
+    listener::ClientPlane,
+    stamped::Stamped,
+};
 use crate::{
-    edge::{
-        clock::Clock,
-        websocket::{self, CLOSE_TIMEOUT, close_frame, close_frame_for},
-    },
-    session::{Membership, Session},
+    edge::websocket::{self, CLOSE_TIMEOUT, close_frame, close_frame_for},
+    session::{EndReason, Leaving, Membership, Order},
 };
-
-/// How a control message begins, exactly (PROTOCOL 2.5). Every other message is the application's.
-const CONTROL_PREFIX: &str = r#"{"headcount":"#;
 
 /// Owns one connection from its upgrade to its end, and counts what comes.
 ///
-/// Not cancel-safe, and need not be: dropping it is leaving.
+/// Not cancel-safe, and need not be: dropping it is losing the connection.
 pub(super) async fn run<S>(
     stream: Stamped<S>,
     membership: Membership,
-    speaks_headcount: bool,
+    page_id: Arc<str>,
+    line: Arc<Line>,
     plane: &ClientPlane,
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let max_message_bytes = plane.config.max_message_bytes;
-    let mut socket =
-        WebSocketStream::from_raw_socket(stream, Role::Server, Some(websocket::limits(max_message_bytes)))
-            .await;
-    if speaks_headcount && send(&mut socket, membership.session(), welcome(&membership)).await.is_err() {
-        return;
-    }
-    let ended = tokio::select! {
-        biased;
-        () = plane.draining.cancelled() => None,
-        ended = read(&mut socket, membership.session(), plane.config.echo) => Some(ended),
+    let limits =
+        websocket::limits(plane.config.max_message_bytes).max_write_buffer_size(plane.max_write_buffer());
+    let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(limits)).await;
+    let mut connection = Connection { socket, membership, line, plane, unflushed: false };
+    let ending = match connection.welcome(&page_id) {
+        Ok(()) => connection.converse().await,
+        Err(ending) => ending,
     };
-    match ended {
-        // Boxed, like the other ends: they are rare, and a task is as large as its largest way.
-        None => Box::pin(say_goodbye(socket, membership)).await,
-        Some(Ok(())) => {
-            // The page is gone from the moment its close frame was read, before the peer sees the answer.
-            drop(membership);
-            let _ = time::timeout(CLOSE_TIMEOUT, socket.flush()).await;
+    // Boxed: a task is as large as its largest way, and most of its life is the conversation.
+    Box::pin(connection.end(ending)).await;
+}
+
+struct Connection<'a, S> {
+    socket: WebSocketStream<Stamped<S>>,
+    membership: Membership,
+    line: Arc<Line>,
+    plane: &'a ClientPlane,
+    /// Something was begun to send and has not been taken by the system yet.
+    unflushed: bool,
+}
+
+/// How a connection ends.
+enum Ending {
+    /// With the peer's close frame.
+    Closed(Option<CloseFrame>),
+    /// With an error of the stream, or of what came over it.
+    Broken(tungstenite::Error),
+    /// The peer has been silent for too long.
+    Silent,
+    /// The peer does not read, and more waits for it than may.
+    SlowConsumer,
+    /// The session or the page has been ended; this is the frame for the peer.
+    Ordered(CloseFrame),
+    /// The server ends.
+    Drain,
+}
+
+enum Event {
+    Signal(Signal),
+    Came(Message),
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
+    /// The first message to a client that speaks `headcount.v1`.
+    fn welcome(&mut self, page_id: &str) -> Result<(), Ending> {
+        if !self.line.speaks_headcount() {
+            return Ok(());
         }
-        Some(Err(error)) => {
-            drop(membership);
-            tracing::debug!(%error, "a connection ended without a close frame");
-            if let Some(frame) = close_frame_for(&error, max_message_bytes) {
-                Box::pin(websocket::fail(socket, frame)).await;
+        let welcome = ToClient::Welcome {
+            session_id: &self.membership.session().identity().id,
+            page_id,
+            resume_token: self.membership.token().map(|token| token.reveal()),
+            resumed: self.membership.resumed(),
+            heartbeat_ms: self.plane.heart.beat_ms(),
+        };
+        let text = welcome.to_text();
+        self.send(Message::text(text))
+    }
+
+    async fn converse(&mut self) -> Ending {
+        loop {
+            let handled = match poll_fn(|cx| self.poll_event(cx)).await {
+                Ok(Event::Signal(signal)) => self.obey(signal),
+                Ok(Event::Came(message)) => self.came(message),
+                Err(ending) => Err(ending),
+            };
+            if let Err(ending) = handled {
+                return ending;
             }
         }
     }
-}
 
-type Socket<S> = WebSocketStream<Stamped<S>>;
-type Outcome = Result<(), tokio_tungstenite::tungstenite::Error>;
+    /// Writes what waits, and waits for what comes: from the peer, or from others on the line.
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Event, Ending>> {
+        if self.unflushed
+            && let Poll::Ready(flushed) = self.socket.poll_flush_unpin(cx)
+        {
+            self.unflushed = false;
+            if let Err(error) = flushed {
+                return Poll::Ready(Err(Ending::Broken(error)));
+            }
+        }
+        if let Poll::Ready(signal) = self.line.poll_signal(cx) {
+            return Poll::Ready(Ok(Event::Signal(signal)));
+        }
+        // A peer that does not read its echo is not read either, rather than remembered.
+        if self.unflushed && self.plane.config.echo {
+            return Poll::Pending;
+        }
+        self.socket.poll_next_unpin(cx).map(|came| match came {
+            Some(Ok(message)) => Ok(Event::Came(message)),
+            Some(Err(error)) => Err(Ending::Broken(error)),
+            None => Err(Ending::Broken(tungstenite::Error::ConnectionClosed)),
+        })
+    }
 
-/// Counts every message until the peer's close frame. Cancel-safe without `echo`: a message is counted in the
-/// poll that completes it.
-async fn read<S>(socket: &mut Socket<S>, session: &Session, echo: bool) -> Outcome
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    while let Some(message) = socket.next().await {
-        let message = message?;
+    fn obey(&mut self, signal: Signal) -> Result<(), Ending> {
+        match signal {
+            Signal::Ping => self.post(Message::Ping(bytes::Bytes::new())),
+            Signal::Silent => Err(Ending::Silent),
+            Signal::Order(Order::Send(text)) => self.send(Message::text(&*text)),
+            Signal::Order(Order::Close { code, reason }) => {
+                let mut reason = reason.to_string();
+                // A control frame holds 125 bytes, two of which are the code (RFC 6455, 5.5).
+                reason.truncate(reason.floor_char_boundary(123));
+                Err(Ending::Ordered(close_frame(code.into(), reason)))
+            }
+            Signal::Order(Order::Drain) => Err(Ending::Drain),
+        }
+    }
+
+    fn came(&mut self, message: Message) -> Result<(), Ending> {
+        let session = self.membership.session();
         match &message {
             Message::Text(text) => session.message_came(text.len()),
             Message::Binary(bytes) => session.message_came(bytes.len()),
-            Message::Close(_) => return Ok(()),
             // `Stamped` has noted that they came; tungstenite answers pings.
-            Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => continue,
+            Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => return Ok(()),
+            Message::Close(_) => {
+                let Message::Close(frame) = message else { unreachable!("just seen") };
+                return Err(Ending::Closed(frame));
+            }
         }
-        if echo && !is_control(&message) {
-            send(socket, session, message).await?;
+        match &message {
+            Message::Text(text) if control::is_control(text) => self.control_came(text),
+            _ if self.plane.config.echo => self.send(message),
+            _ => Ok(()),
         }
     }
-    Ok(())
+
+    fn control_came(&mut self, text: &Utf8Bytes) -> Result<(), Ending> {
+        let now_ms = self.plane.clock.now_ms();
+        match control::obey(text, &mut self.membership, now_ms) {
+            Err((code, message)) if self.line.speaks_headcount() => {
+                self.send(Message::text(ToClient::Error { code, message }.to_text()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Sends a message of the application or the tracker, and counts it as delivered.
+    fn send(&mut self, message: Message) -> Result<(), Ending> {
+        let bytes = message.len();
+        self.post(message)?;
+        self.membership.session().message_went(bytes);
+        Ok(())
+    }
+
+    /// Hands a frame over without waiting: what the system does not take at once waits in a buffer with a bound.
+    fn post(&mut self, message: Message) -> Result<(), Ending> {
+        self.unflushed = true;
+        self.socket.start_send_unpin(message).map_err(|error| match error {
+            tungstenite::Error::WriteBufferFull(_) => Ending::SlowConsumer,
+            error => Ending::Broken(error),
+        })
+    }
+
+    /// Leaves the session, and then the peer, in the order that this ending wants. The page is gone before the
+    /// peer can see an answer.
+    async fn end(self, ending: Ending) {
+        let Self { mut socket, membership, line, plane, .. } = self;
+        let now_ms = plane.clock.now_ms();
+        let max_message_bytes = plane.config.max_message_bytes;
+        match ending {
+            Ending::Closed(frame) => {
+                let going_away = frame.is_some_and(|frame| frame.code == CloseCode::Away);
+                membership.leave(Leaving::Closed { going_away }, now_ms);
+                let _ = time::timeout(CLOSE_TIMEOUT, socket.flush()).await;
+            }
+            Ending::Broken(error) => {
+                tracing::debug!(%error, "a connection ended without a close frame");
+                let Some(frame) = close_frame_for(&error, max_message_bytes) else {
+                    return membership.leave(Leaving::Lost, now_ms);
+                };
+                let is_too_big = frame.code == CloseCode::Size;
+                let reason = if is_too_big { EndReason::TooBig } else { EndReason::Protocol };
+                membership.leave(Leaving::Ended(reason), now_ms);
+                websocket::fail(socket, frame).await;
+            }
+            Ending::Silent => {
+                tracing::debug!(silent_ms = line.silent_ms(now_ms), "a peer fell silent");
+                membership.leave(Leaving::Lost, now_ms);
+            }
+            Ending::SlowConsumer => {
+                membership.leave(Leaving::Ended(EndReason::SlowConsumer), now_ms);
+                let frame = close_frame(CloseCode::Policy, "you do not read what is sent to you");
+                websocket::fail(socket, frame).await;
+            }
+            Ending::Ordered(frame) => {
+                membership.leave(Leaving::Ended(EndReason::Terminated), now_ms);
+                websocket::fail(socket, frame).await;
+            }
+            Ending::Drain => say_goodbye(socket, membership, plane).await,
+        }
+    }
 }
 
-fn is_control(message: &Message) -> bool {
-    matches!(message, Message::Text(text) if text.starts_with(CONTROL_PREFIX))
-}
-
-async fn send<S>(socket: &mut Socket<S>, session: &Session, message: Message) -> Outcome
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let bytes = message.len();
-    socket.send(message).await?;
-    session.message_went(bytes);
-    Ok(())
-}
-
-/// The server drains: sends 1001 and counts what still comes until the peer has answered. The end of the grace
+/// The server ends: sends 1001 and counts what still comes until the peer has answered. The end of the grace
 /// period cuts who does not.
-async fn say_goodbye<S>(mut socket: Socket<S>, membership: Membership)
+async fn say_goodbye<S>(mut socket: WebSocketStream<Stamped<S>>, membership: Membership, plane: &ClientPlane)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    let session = membership.session();
     let goodbye = close_frame(CloseCode::Away, "the server is shutting down");
     if socket.close(Some(goodbye)).await.is_ok() {
-        let _ = read(&mut socket, membership.session(), false).await;
-    }
-}
-
-/// The first message to a client that speaks `headcount.v1` (PROTOCOL 2.5).
-fn welcome(membership: &Membership) -> Message {
-    #[derive(Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Welcome<'a> {
-        headcount: &'static str,
-        session_id: &'a str,
-        page_id: &'a str,
-        resumed: bool,
-    }
-    let welcome = Welcome {
-        headcount: "welcome",
-        session_id: &membership.session().identity().id,
-        page_id: membership.page_id(),
-        resumed: false,
-    };
-    Message::text(serde_json::to_string(&welcome).expect("a struct of text is JSON"))
-}
-
-/// A stream that notes when anything comes: a control frame or a part of a message sets `lastComm` just as a
-/// whole message does (PROTOCOL 2.2), and tungstenite does not tell of each.
-#[derive(Debug)]
-pub(super) struct Stamped<S> {
-    inner: S,
-    /// What came in one read with the request, before the upgrade.
-    already_read: Bytes,
-    session: Arc<Session>,
-    clock: Clock,
-}
-
-impl<S> Stamped<S> {
-    pub(super) fn new(inner: S, already_read: Bytes, session: Arc<Session>, clock: Clock) -> Self {
-        Self { inner, already_read, session, clock }
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Stamped<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        if self.already_read.is_empty() {
-            std::task::ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
-        } else {
-            let n = self.already_read.len().min(buf.remaining());
-            buf.put_slice(&self.already_read[..n]);
-            self.already_read.advance(n);
+        while let Some(Ok(message)) = socket.next().await {
+            match message {
+                Message::Text(text) => session.message_came(text.len()),
+                Message::Binary(bytes) => session.message_came(bytes.len()),
+                Message::Close(_) => break,
+                Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
+            }
         }
-        if buf.filled().len() > before {
-            self.session.heard(self.clock.now_ms());
-        }
-        Poll::Ready(Ok(()))
     }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Stamped<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
-    }
+    membership.leave(Leaving::Ended(EndReason::Drained), plane.clock.now_ms());
+    let _ = time::timeout(CLOSE_TIMEOUT, socket.flush()).await;
 }

@@ -1,4 +1,4 @@
-use std::{convert::Infallible, future::ready, net::IpAddr, sync::Arc};
+use std::{convert::Infallible, future::ready, net::IpAddr, sync::Arc, time::Duration};
 
 use http::Request;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -13,7 +13,8 @@ use tokio_util::{
 };
 
 use super::{
-    connection::{self, Stamped},
+    Heart, connection,
+    stamped::Stamped,
     upgrade::{self, Admitted},
 };
 use crate::{
@@ -29,12 +30,16 @@ use crate::{
 /// How many request timeouts a connection may last that asks, and asks again, but never becomes a WebSocket.
 const HTTP_LIFE: u32 = 4;
 
+/// How late, at the most, a session ends that nobody came back to.
+const EXPIRY_TICK: Duration = Duration::from_millis(50);
+
 /// The client plane, shared by all its connections.
 #[derive(Debug)]
 pub(crate) struct ClientPlane {
     pub(crate) config: ClientsConfig,
     pub(crate) registry: Arc<Registry>,
     pub(crate) clock: Clock,
+    pub(crate) heart: Heart,
     /// Everybody is asked to leave, and nobody may come in.
     pub(crate) draining: CancellationToken,
     /// Whoever is still there is cut.
@@ -46,10 +51,39 @@ pub(crate) struct ClientPlane {
 impl ClientPlane {
     /// Accepts clients until the plane is cut. While it drains, they are told so.
     pub(crate) async fn run(self: Arc<Self>, listener: TcpListener) {
-        accept(listener, self.config.max_open, self.cut.clone(), |accepted| {
+        let accepting = accept(listener, self.config.max_open, self.cut.clone(), |accepted| {
             tokio::spawn(self.clone().greet(accepted));
-        })
-        .await;
+        });
+        tokio::select! {
+            () = accepting => {}
+            () = self.heart.run(self.clock) => {}
+            () = self.expire() => {}
+        }
+    }
+
+    /// Gives up, for ever, what nobody came back to.
+    async fn expire(&self) {
+        let mut ticks = time::interval(EXPIRY_TICK);
+        loop {
+            ticks.tick().await;
+            self.registry.expire(self.clock.now_ms());
+        }
+    }
+
+    /// The server ends: tells every connection, and again those that came in while it told the others.
+    pub(crate) async fn ask_to_leave(&self) {
+        let mut ticks = time::interval(EXPIRY_TICK);
+        loop {
+            ticks.tick().await;
+            self.registry.drain();
+            self.registry.drain_waiting(self.clock.now_ms());
+        }
+    }
+
+    /// How many bytes may wait to be sent to one client. An echo waits for its reader, so its size is no matter.
+    pub(super) fn max_write_buffer(&self) -> usize {
+        let echo = if self.config.echo { self.config.max_message_bytes } else { 0 };
+        self.config.max_send_buffer_bytes.saturating_add(echo)
     }
 
     /// Reads requests until one is let in, then gives its stream to a task of its own: this one's state,
@@ -64,10 +98,12 @@ impl ClientPlane {
         let plane = self;
         tokio::spawn(async move {
             let _held = (place, task);
-            let Admitted { membership, speaks_headcount } = admitted;
-            let stream = Stamped::new(stream, already_read, membership.session().clone(), plane.clock);
+            let Admitted { membership, page_id, line } = admitted;
+            plane.heart.enroll(&line);
+            let stream =
+                Stamped::new(stream, already_read, membership.session().clone(), line.clone(), plane.clock);
             let cut = plane.cut.clone();
-            let run = connection::run(stream, membership, speaks_headcount, &plane);
+            let run = connection::run(stream, membership, page_id, line, &plane);
             if cut.run_until_cancelled(run).await.is_none() {
                 tracing::debug!(%peer, "cut at the end of the grace period");
             }

@@ -10,7 +10,7 @@ use crate::{
         refusal::Refusal,
     },
     session::{
-        SessionScope,
+        ResumeToken, SessionScope,
         text::{clean, is_hostile},
     },
 };
@@ -21,13 +21,13 @@ const MAX_PAGE_PATH_CHARS: usize = 512;
 const MAX_USERNAME_CHARS: usize = 256;
 const MAX_DESIGNER_ID_CHARS: usize = 64;
 
-/// Every query parameter that the client plane knows. `resumeToken` and `access_token` are taken and not yet
-/// heeded: a token that is not known gives a new session, never an error (PROTOCOL 2.4).
+/// Every query parameter that the client plane knows. `access_token` is taken and not heeded: there is no mode yet
+/// that verifies one.
 const KNOWN: [&str; 7] =
     ["pageId", "pagePath", "scope", "username", "resumeToken", "designerId", "access_token"];
 
 /// The parameters of `/ws/{project}?…`, checked and cleaned.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct Params {
     pub(super) project: Arc<str>,
     pub(super) page_id: Arc<str>,
@@ -37,6 +37,8 @@ pub(super) struct Params {
     /// As claimed.
     pub(super) username: Option<Arc<str>>,
     pub(super) designer_id: Option<Arc<str>>,
+    /// The session to come back to; a token that is none is no error (PROTOCOL 2.4).
+    pub(super) resume: Option<ResumeToken>,
 }
 
 impl Params {
@@ -57,20 +59,17 @@ impl Params {
         if designer_id.is_some() && scope != Some(SessionScope::Designer) {
             return Err(Refusal::bad_parameter("designerId needs scope=designer beside it"));
         }
-        let page_id = match query.take("pageId") {
-            Some(id) => text("pageId", &id, 1, MAX_PAGE_ID_CHARS)?,
+        let page = match query.take("pageId") {
+            Some(id) => page_id(&id)?,
             None => format!("{:08x}", rand::random::<u32>()).into(),
-        };
-        let optional = |name, value: Option<String>, max| {
-            let text = value.map(|value| text(name, &value, 0, max)).transpose()?;
-            Ok(text.filter(|text| !text.is_empty()))
         };
         Ok(Self {
             project: read_project(project)?,
-            page_id,
-            page_path: optional("pagePath", query.take("pagePath"), MAX_PAGE_PATH_CHARS)?,
+            page_id: page,
+            page_path: page_path(query.take("pagePath"))?,
             scope,
             username: optional("username", query.take("username"), MAX_USERNAME_CHARS)?,
+            resume: query.take("resumeToken").and_then(|token| ResumeToken::read(&token)),
             designer_id,
         })
     }
@@ -105,6 +104,29 @@ fn designer_id(id: &str) -> Result<Arc<str>, Refusal> {
             "designerId must be 1 to {MAX_DESIGNER_ID_CHARS} characters of A-Z a-z 0-9 . _ -"
         )))
     }
+}
+
+/// The id of a page, cleaned.
+///
+/// # Errors
+///
+/// 400, naming the limit.
+pub(super) fn page_id(raw: &str) -> Result<Arc<str>, Refusal> {
+    text("pageId", raw, 1, MAX_PAGE_ID_CHARS)
+}
+
+/// Where a page is, cleaned; an empty path is none.
+///
+/// # Errors
+///
+/// 400, naming the limit.
+pub(super) fn page_path(raw: Option<String>) -> Result<Option<Arc<str>>, Refusal> {
+    optional("pagePath", raw, MAX_PAGE_PATH_CHARS)
+}
+
+fn optional(name: &str, raw: Option<String>, max: usize) -> Result<Option<Arc<str>>, Refusal> {
+    let text = raw.map(|raw| text(name, &raw, 0, max)).transpose()?;
+    Ok(text.filter(|text| !text.is_empty()))
 }
 
 fn text(name: &str, raw: &str, min: usize, max: usize) -> Result<Arc<str>, Refusal> {

@@ -5,7 +5,7 @@ use std::{net::IpAddr, sync::Arc};
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use uuid::Uuid;
 
-use super::params::Params;
+use super::{line::Line, params::Params};
 use crate::{
     config::ClientsConfig,
     edge::{
@@ -19,11 +19,12 @@ use crate::{
 /// The one subprotocol: a client that offers it is told of its session (PROTOCOL 2.1).
 pub(super) const SUBPROTOCOL: &str = "headcount.v1";
 
-/// A client that has joined: its place in the registry, and how it wants to be spoken to.
+/// A client that has joined: its place in the registry, the page that it serves first, and the line to it.
 #[derive(Debug)]
 pub(super) struct Admitted {
     pub(super) membership: Membership,
-    pub(super) speaks_headcount: bool,
+    pub(super) page_id: Arc<str>,
+    pub(super) line: Arc<Line>,
 }
 
 /// Answers a request: with 101 and a membership, or without one.
@@ -52,13 +53,14 @@ pub(super) fn answer<B>(
             return Err(Refusal::new(StatusCode::BAD_REQUEST, "bad_handshake", message));
         }
         let params = Params::read(project, request.uri().query())?;
-        let membership =
-            registry.join(joining(params, peer, request.headers()), now_ms).map_err(refuse_join)?;
-        let speaks_headcount = websocket::offers(request.headers(), SUBPROTOCOL);
-        if speaks_headcount {
+        let line = Arc::new(Line::new(websocket::offers(request.headers(), SUBPROTOCOL), now_ms));
+        let page_id = params.page_id.clone();
+        let joining = joining(params, peer, request.headers(), &line);
+        let membership = registry.join(joining, now_ms).map_err(refuse_join)?;
+        if line.speaks_headcount() {
             websocket::choose(&mut response, SUBPROTOCOL);
         }
-        Ok((response, Some(Admitted { membership, speaks_headcount })))
+        Ok((response, Some(Admitted { membership, page_id, line })))
     };
     answer().unwrap_or_else(|refusal: Refusal| {
         tracing::debug!(%peer, status = refusal.status.as_u16(), reason = ?refusal.message, "refused");
@@ -79,7 +81,7 @@ fn health(method: &Method) -> Result<Response<Body>, Refusal> {
     }
 }
 
-fn joining(params: Params, peer: IpAddr, headers: &HeaderMap) -> Joining {
+fn joining(params: Params, peer: IpAddr, headers: &HeaderMap, line: &Arc<Line>) -> Joining {
     let user_agent =
         headers.get(header::USER_AGENT).map_or_else(String::new, |value| text::user_agent(value.as_bytes()));
     let scope = params.scope.unwrap_or_else(|| SessionScope::from_user_agent(&user_agent));
@@ -96,6 +98,9 @@ fn joining(params: Params, peer: IpAddr, headers: &HeaderMap) -> Joining {
         },
         page_id: params.page_id,
         page_path: params.page_path,
+        resume: params.resume,
+        wants_token: line.speaks_headcount(),
+        outlet: line.clone(),
     }
 }
 
@@ -103,6 +108,7 @@ fn refuse_join(error: JoinError) -> Refusal {
     let (status, code) = match error {
         JoinError::Full(_) => (StatusCode::SERVICE_UNAVAILABLE, "server_full"),
         JoinError::Address(_) | JoinError::User(_) => (StatusCode::TOO_MANY_REQUESTS, "too_many_sessions"),
+        JoinError::Pages(_) => (StatusCode::TOO_MANY_REQUESTS, "too_many_pages"),
         JoinError::Connections(_) => (StatusCode::TOO_MANY_REQUESTS, "too_many_connections"),
         JoinError::Taken => (StatusCode::CONFLICT, "designer_id_in_use"),
     };

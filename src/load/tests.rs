@@ -129,7 +129,7 @@ async fn echoes_are_timed_and_none_is_missed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_server_s_refusals_are_counted_and_its_sessions_still_agree() {
-    let server = serve(|config| config.clients.limits.max_sessions = Some(10)).await;
+    let server = serve(|config| config.clients.rules.limits.max_sessions = Some(10)).await;
     let report = load(server.options.clone()).await;
     assert_eq!((report.sessions.connected, report.sessions.failed), (10, 40));
     assert_eq!(report.errors[0].kind, "handshake: http 503");

@@ -4,9 +4,20 @@
 //!
 //! ```
 //! use std::sync::Arc;
-//! use headcount::session::{Glob, Identity, Joining, Limits, Registry, SessionScope};
+//! use headcount::session::{
+//!     Glob, Identity, Joining, Leaving, Order, Outlet, Registry, Rules, SessionScope,
+//! };
 //!
-//! let registry = Arc::new(Registry::new(Limits::default()));
+//! /// The way to a connection that never listens.
+//! #[derive(Debug)]
+//! struct Deaf;
+//! impl Outlet for Deaf {
+//!     fn tell(&self, _: Order) -> bool {
+//!         false
+//!     }
+//! }
+//!
+//! let registry = Arc::new(Registry::new(Rules::default()));
 //! let identity = Identity {
 //!     id: "d-1".into(),
 //!     username: "billy".into(),
@@ -16,34 +27,57 @@
 //!     client_address: "10.0.0.7".parse().unwrap(),
 //!     user_agent: "Designer/8".into(),
 //! };
-//! let member = registry.join(Joining { identity, page_id: "p1".into(), page_path: None }, 1_000)?;
+//! let joining = Joining {
+//!     identity,
+//!     page_id: "p1".into(),
+//!     page_path: None,
+//!     resume: None,
+//!     wants_token: false,
+//!     outlet: Arc::new(Deaf),
+//! };
+//! let member = registry.join(joining, 1_000)?;
 //! member.session().message_came(5);
 //!
 //! let rows: Vec<_> = registry.session_info(Some(&Glob::new("bil*")), None, 3_500).collect();
 //! assert_eq!((rows[0].uptime, rows[0].total_bytes_sent), (2_500, 5));
 //!
-//! // Leaving is dropping; with its last connection the session has ended.
-//! drop(member);
+//! // With its last page the session ends, and is remembered.
+//! member.leave(Leaving::Closed { going_away: false }, 4_000);
 //! assert!(registry.is_empty());
+//! assert_eq!(registry.ended().0[0].total_bytes_sent, 5);
 //! # Ok::<(), headcount::session::JoinError>(())
 //! ```
 //!
 //! Read in this order: [`SessionInfo`] is the row an administrator sees; [`Session`] is what the server keeps;
-//! [`Registry`] is all of them; [`Glob`] picks some; [`text`] keeps hostile input harmless.
+//! `presence` is its life, as bookkeeping alone; [`Registry`] is all of them; [`Membership`] is one connection's
+//! place in one; [`Glob`] picks some; [`text`] keeps hostile input harmless.
 
+mod deadlines;
+mod ended;
+mod ending;
 mod glob;
 mod info;
+mod membership;
+mod outlet;
+mod presence;
 mod registry;
 mod scope;
 #[expect(clippy::module_inception, reason = "the module is named for what it holds: one session")]
 mod session;
 pub mod text;
+mod token;
 
+pub use ended::EndedSession;
+pub use ending::{EndReason, Leaving, Windows};
 pub use glob::Glob;
 pub use info::SessionInfo;
-pub use registry::{JoinError, Limits, Membership, Registry};
+pub use membership::{Membership, PageError};
+pub use outlet::{Order, Outlet, control_message};
+pub use presence::Page;
+pub use registry::{JoinError, Limits, Registry, Rules};
 pub use scope::{SessionScope, UnknownScope};
 pub use session::{Identity, Joining, Session};
+pub use token::ResumeToken;
 
 #[cfg(test)]
 pub(crate) mod tests;

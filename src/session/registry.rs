@@ -8,9 +8,19 @@ use std::{
 
 use dashmap::{DashMap, Entry};
 
-use super::{Glob, Joining, Session, SessionInfo, UNAUTHENTICATED, session::Identity};
+use super::{
+    EndReason, EndedSession, Glob, Identity, Joining, Leaving, Membership, Order, Session, SessionInfo,
+    UNAUTHENTICATED, Windows,
+    deadlines::Deadlines,
+    ended::EndedRing,
+    outlet,
+    presence::{ConnectionNumber, End, Presence},
+};
 
-/// All live sessions.
+/// Where a connection has been let in.
+type Place = (Arc<Session>, ConnectionNumber);
+
+/// All live sessions, and the last that ended.
 ///
 /// The map is named in this file alone, and no guard of it leaves this file: a snapshot copies handles out,
 /// shard by shard, and works on those. See the invariants in the crate's documentation.
@@ -20,7 +30,26 @@ pub struct Registry {
     per_address: DashMap<IpAddr, usize>,
     per_user: DashMap<Arc<str>, usize>,
     live: AtomicUsize,
-    limits: Limits,
+    ended: EndedRing,
+    deadlines: Deadlines,
+    rules: Rules,
+}
+
+/// What a registry goes by.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// How many there may be.
+    pub limits: Limits,
+    /// How long what is gone may come back.
+    pub windows: Windows,
+    /// How many ended sessions are remembered.
+    pub max_ended: usize,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self { limits: Limits::default(), windows: Windows::default(), max_ended: 10_000 }
+    }
 }
 
 /// How many sessions there may be; `None` is no limit.
@@ -34,6 +63,8 @@ pub struct Limits {
     pub max_sessions_per_user: Option<usize>,
     /// Connections of one session.
     pub max_connections_per_session: Option<usize>,
+    /// Pages of one session.
+    pub max_pages_per_session: Option<usize>,
 }
 
 /// Why a connection could not join.
@@ -51,6 +82,9 @@ pub enum JoinError {
     /// `max_connections_per_session` is reached.
     #[error("too many connections of this session: the limit is {0}")]
     Connections(usize),
+    /// `max_pages_per_session` is reached.
+    #[error("too many pages of this session: the limit is {0}")]
+    Pages(usize),
     /// The id is live under another identity, scope or project.
     #[error("designerId is in use by another user or project")]
     Taken,
@@ -58,7 +92,7 @@ pub enum JoinError {
 
 impl Registry {
     /// An empty registry.
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(rules: Rules) -> Self {
         Self {
             // Few sessions a shard, so that a snapshot never holds one for long (measured: 8 shards stall
             // a writer for 109 ms at a million sessions, 1,024 for 3).
@@ -66,39 +100,212 @@ impl Registry {
             per_address: DashMap::new(),
             per_user: DashMap::new(),
             live: AtomicUsize::new(0),
-            limits,
+            ended: EndedRing::new(rules.max_ended),
+            deadlines: Deadlines::default(),
+            rules,
         }
     }
 
-    /// Begins a session, or joins the live one of the same id, and opens the page.
+    /// Comes back to a session by its token, or joins the live one of the same id, or begins one; and opens the
+    /// page.
     ///
-    /// The membership that comes back is the connection's: dropping it is leaving.
+    /// The membership that comes back is the connection's: dropping it is losing the connection.
     ///
     /// # Errors
     ///
     /// A [`JoinError`]; nothing has changed then.
     pub fn join(self: &Arc<Self>, joining: Joining, now_ms: u64) -> Result<Membership, JoinError> {
-        let Joining { identity, page_id, page_path } = joining;
-        let session = match self.sessions.entry(identity.id.clone()) {
-            Entry::Occupied(live) => {
-                let session = live.get();
-                if !session.may_be_joined_by(&identity) {
-                    return Err(JoinError::Taken);
-                }
-                // Under the entry's guard, which a leaving takes too: the session cannot end in between.
-                session.connect(&page_id, page_path, self.limits.max_connections_per_session)?;
-                session.clone()
-            }
-            Entry::Vacant(free) => {
-                self.reserve(&identity)?;
-                let session = Arc::new(Session::begin(identity, now_ms));
-                // Under the entry's guard: a session is never seen without its page.
-                session.connect(&page_id, page_path, None)?;
-                free.insert(session.clone());
-                session
+        let wants_token = joining.wants_token;
+        let (session, number, resumed) = match self.resume(&joining, now_ms)? {
+            Some((session, number)) => (session, number, true),
+            None => {
+                let (session, number) = self.join_or_begin(joining, now_ms)?;
+                (session, number, false)
             }
         };
-        Ok(Membership { registry: self.clone(), session, page_id })
+        let token = wants_token.then(|| session.token());
+        Ok(Membership::new(self.clone(), session, number, resumed, token))
+    }
+
+    fn resume(&self, joining: &Joining, now_ms: u64) -> Result<Option<Place>, JoinError> {
+        let Some(token) = &joining.resume else { return Ok(None) };
+        // Under the guard, which an ending takes too: the session cannot end in between.
+        match self.sessions.get(token.session_id()) {
+            Some(live) if live.may_be_resumed_by(&joining.identity, token) => {
+                let number = self.connect(&live, joining, now_ms)?;
+                Ok(Some((live.clone(), number)))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn join_or_begin(&self, joining: Joining, now_ms: u64) -> Result<Place, JoinError> {
+        match self.sessions.entry(joining.identity.id.clone()) {
+            Entry::Occupied(live) if !live.get().may_be_joined_by(&joining.identity) => Err(JoinError::Taken),
+            Entry::Occupied(live) => {
+                let number = self.connect(live.get(), &joining, now_ms)?;
+                Ok((live.get().clone(), number))
+            }
+            Entry::Vacant(free) => {
+                self.reserve(&joining.identity)?;
+                let session = Arc::new(Session::begin(joining.identity.clone(), now_ms));
+                // Under the entry's guard: a session is never seen without its page.
+                let number =
+                    session.presence().connect(&joining.page_id, joining.page_path, joining.outlet, now_ms);
+                free.insert(session.clone());
+                Ok((session, number))
+            }
+        }
+    }
+
+    fn connect(
+        &self,
+        session: &Session,
+        joining: &Joining,
+        now_ms: u64,
+    ) -> Result<ConnectionNumber, JoinError> {
+        let mut presence = session.presence();
+        let limits = &self.rules.limits;
+        if let Some(max) = limits.max_connections_per_session
+            && presence.connections().len() >= max
+        {
+            return Err(JoinError::Connections(max));
+        }
+        if let Some(max) = limits.max_pages_per_session
+            && presence.pages().len() >= max
+            && presence.pages().iter().all(|page| page.id != joining.page_id)
+        {
+            return Err(JoinError::Pages(max));
+        }
+        let Joining { page_id, page_path, outlet, .. } = joining;
+        Ok(presence.connect(page_id, page_path.clone(), outlet.clone(), now_ms))
+    }
+
+    /// A connection leaves its session.
+    pub(super) fn leave(&self, session: &Session, number: ConnectionNumber, how: Leaving, now_ms: u64) {
+        let patience = session.patience(&self.rules.windows);
+        self.change(&session.identity().id, now_ms, |presence| {
+            presence.disconnect(number, how, patience, now_ms)
+        });
+    }
+
+    /// Gives up what was kept until now. Costs nothing while nothing is due.
+    pub fn expire(&self, now_ms: u64) {
+        while let Some(id) = self.deadlines.due(now_ms) {
+            self.change(&id, now_ms, |presence| presence.expire(now_ms));
+        }
+    }
+
+    /// Ends a session, with words for its client; answers whether it was live.
+    pub fn terminate(&self, id: &str, reason: EndReason, words: &str, now_ms: u64) -> bool {
+        let mut told = Vec::new();
+        let mut live = false;
+        self.change(id, now_ms, |presence| {
+            live = !presence.is_ended();
+            told.extend_from_slice(presence.connections());
+            presence.terminate(reason)
+        });
+        // Outside the guards: a task that is woken may want them.
+        for link in told {
+            link.outlet.tell(outlet::closing(reason, words));
+        }
+        live
+    }
+
+    /// Closes one page, whoever serves it; a connection that serves nothing any more is closed with 4004.
+    /// Answers whether there was such a page.
+    pub fn close_page(&self, id: &str, page_id: &str, words: &str, now_ms: u64) -> bool {
+        let mut idle = None;
+        self.change(id, now_ms, |presence| {
+            idle = presence.remove_page(page_id);
+            let nobody_left = idle.as_ref().is_some_and(|idle| idle.len() == presence.connections().len());
+            if nobody_left && presence.pages().is_empty() {
+                return presence.terminate(EndReason::Terminated);
+            }
+            None
+        });
+        let found = idle.is_some();
+        for link in idle.into_iter().flatten() {
+            link.outlet.tell(Order::Close { code: 4004, reason: words.into() });
+        }
+        found
+    }
+
+    /// Sends a text to the connections of a session, or to those of one page; answers whether any took it, or
+    /// `None` if there is no such session or page.
+    pub fn send(&self, id: &str, page_id: Option<&str>, text: &Arc<str>) -> Option<bool> {
+        let session = self.get(id)?;
+        let links: Vec<_> = {
+            let presence = session.presence();
+            match page_id {
+                None => presence.connections().to_vec(),
+                Some(page_id) => {
+                    presence.pages().iter().find(|page| &*page.id == page_id)?;
+                    presence.serving(page_id).cloned().collect()
+                }
+            }
+        };
+        let taken = links.iter().filter(|link| link.outlet.tell(Order::Send(text.clone()))).count();
+        Some(taken > 0)
+    }
+
+    /// Tells every connection that the server ends. Those that have been told already take no notice.
+    pub fn drain(&self) {
+        let sessions: Vec<_> = self.sessions.iter().map(|session| session.clone()).collect();
+        for session in sessions {
+            let links = session.presence().connections().to_vec();
+            for link in links {
+                link.outlet.tell(Order::Drain);
+            }
+        }
+    }
+
+    /// Ends the sessions that wait for somebody to come back: nobody will.
+    pub fn drain_waiting(&self, now_ms: u64) {
+        let waiting = |session: &Session| session.presence().connections().is_empty();
+        let ids: Vec<_> =
+            self.sessions.iter().filter(|entry| waiting(entry)).map(|entry| entry.key().clone()).collect();
+        for id in ids {
+            self.change(&id, now_ms, |presence| {
+                let waits = presence.connections().is_empty();
+                waits.then(|| presence.terminate(EndReason::Drained)).flatten()
+            });
+        }
+    }
+
+    /// Changes what is open in a session. One that ends by it leaves the map and enters the ring under the same
+    /// guard, so it is never both and never neither.
+    fn change(&self, id: &str, now_ms: u64, change: impl FnOnce(&mut Presence) -> Option<End>) {
+        let mut deadline = None;
+        let removed = self.sessions.remove_if(id, |_, session| {
+            let mut presence = session.presence();
+            let end = change(&mut presence);
+            deadline = presence.deadline_ms();
+            drop(presence);
+            let Some(end) = end else { return false };
+            self.ended.push(session.ended(end, now_ms));
+            true
+        });
+        match (removed, deadline) {
+            (Some((_, session)), _) => self.release(session.identity()),
+            (None, Some(deadline)) => self.deadlines.push(deadline, id.into()),
+            (None, None) => {}
+        }
+    }
+
+    /// The last sessions that ended, the newest first, and how many ended before those and are forgotten.
+    pub fn ended(&self) -> (Vec<Arc<EndedSession>>, u64) {
+        self.ended.read()
+    }
+
+    /// The limits in force.
+    pub fn limits(&self) -> &Limits {
+        &self.rules.limits
+    }
+
+    /// The live session of this id.
+    pub fn get(&self, id: &str) -> Option<Arc<Session>> {
+        self.sessions.get(id).map(|session| session.clone())
     }
 
     /// How many sessions are live.
@@ -138,7 +345,7 @@ impl Registry {
     }
 
     fn reserve(&self, identity: &Identity) -> Result<(), JoinError> {
-        let limits = &self.limits;
+        let limits = &self.rules.limits;
         let live = self.live.fetch_add(1, Ordering::Relaxed);
         if limits.max_sessions.is_some_and(|max| live >= max) {
             self.live.fetch_sub(1, Ordering::Relaxed);
@@ -190,36 +397,4 @@ fn count_down<K: Eq + std::hash::Hash>(counts: &DashMap<K, usize>, key: &K) {
         *count -= 1;
         *count == 0
     });
-}
-
-/// One connection's place in its session. Dropping it is leaving: the page closes, and with the last
-/// connection the session ends, even if the connection's task panicked or was aborted.
-#[derive(Debug)]
-pub struct Membership {
-    registry: Arc<Registry>,
-    session: Arc<Session>,
-    page_id: Arc<str>,
-}
-
-impl Membership {
-    /// The session.
-    pub fn session(&self) -> &Arc<Session> {
-        &self.session
-    }
-
-    /// The page that this connection serves.
-    pub fn page_id(&self) -> &str {
-        &self.page_id
-    }
-}
-
-impl Drop for Membership {
-    fn drop(&mut self) {
-        let identity = self.session.identity();
-        let ended =
-            self.registry.sessions.remove_if(&identity.id, |_, session| session.disconnect(&self.page_id));
-        if ended.is_some() {
-            self.registry.release(identity);
-        }
-    }
 }

@@ -1,12 +1,17 @@
 use std::{
     net::IpAddr,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
 
-use super::{JoinError, SessionInfo, SessionScope};
+use super::{
+    Outlet, Page, ResumeToken, SessionInfo, SessionScope, Windows,
+    ended::EndedSession,
+    presence::{End, Patience, Presence},
+    token::Secret,
+};
 
 /// Who a session is: fixed when it begins.
 #[derive(Clone, Debug)]
@@ -47,6 +52,12 @@ pub struct Joining {
     pub page_id: Arc<str>,
     /// Where that page is in the application.
     pub page_path: Option<Arc<str>>,
+    /// The session to come back to, if the token is good; a bad one is a new session.
+    pub resume: Option<ResumeToken>,
+    /// Whether the client shall get a token of its own.
+    pub wants_token: bool,
+    /// The way to the connection's task.
+    pub outlet: Arc<dyn Outlet>,
 }
 
 /// One client's presence in one project, from its first connection to its end.
@@ -59,8 +70,11 @@ pub struct Session {
     identity: Identity,
     began_ms: u64,
     last_comm_ms: AtomicU64,
+    /// Zero until the user did something.
+    last_activity_ms: AtomicU64,
     traffic: Mutex<Traffic>,
     presence: Mutex<Presence>,
+    secret: OnceLock<Secret>,
 }
 
 /// Payload bytes, of whole messages only.
@@ -71,21 +85,6 @@ struct Traffic {
     bytes_received: u64,
 }
 
-/// What is open: the connections, and the pages that they serve.
-#[derive(Debug, Default)]
-struct Presence {
-    connections: u32,
-    /// In the order opened.
-    pages: Vec<Page>,
-}
-
-#[derive(Debug)]
-struct Page {
-    id: Arc<str>,
-    path: Option<Arc<str>>,
-    connections: u32,
-}
-
 impl Session {
     /// A session that begins now, without a connection or a page yet.
     pub(super) fn begin(identity: Identity, now_ms: u64) -> Self {
@@ -93,8 +92,10 @@ impl Session {
             identity,
             began_ms: now_ms,
             last_comm_ms: AtomicU64::new(now_ms),
+            last_activity_ms: AtomicU64::new(0),
             traffic: Mutex::default(),
             presence: Mutex::default(),
+            secret: OnceLock::new(),
         }
     }
 
@@ -107,6 +108,11 @@ impl Session {
     pub fn heard(&self, now_ms: u64) {
         // The later of two connections' reads wins, whichever of them stores last.
         self.last_comm_ms.fetch_max(now_ms, Ordering::Relaxed);
+    }
+
+    /// When something last came from the client, in milliseconds of the server's clock.
+    pub fn last_heard_ms(&self) -> u64 {
+        self.last_comm_ms.load(Ordering::Relaxed)
     }
 
     /// A whole message came from the client: `bytes` of payload, unmasked and reassembled (PROTOCOL 2.2).
@@ -126,9 +132,24 @@ impl Session {
         lock(&self.traffic).bytes_received
     }
 
-    /// The paths of the open pages, in the order opened; `None` where the client did not say.
-    pub fn page_paths(&self) -> Vec<Option<Arc<str>>> {
-        lock(&self.presence).pages.iter().map(|page| page.path.clone()).collect()
+    /// The user did something (PROTOCOL 2.5, `activity`).
+    pub fn user_acted(&self, now_ms: u64) {
+        self.last_activity_ms.fetch_max(now_ms.max(1), Ordering::Relaxed);
+    }
+
+    /// When the user last did something, if ever; in milliseconds of the server's clock.
+    pub fn last_activity_ms(&self) -> Option<u64> {
+        Some(self.last_activity_ms.load(Ordering::Relaxed)).filter(|at| *at > 0)
+    }
+
+    /// The open pages, lost ones among them, in the order opened.
+    pub fn pages(&self) -> Vec<Page> {
+        lock(&self.presence).pages().to_vec()
+    }
+
+    /// How many connections are open; none if the session waits to be resumed.
+    pub fn connections(&self) -> usize {
+        lock(&self.presence).connections().len()
     }
 
     /// The row an administrator sees at `now_ms`; `None` once the session has ended.
@@ -137,10 +158,10 @@ impl Session {
             &self.identity;
         let page_ids: Vec<_> = {
             let presence = lock(&self.presence);
-            if presence.connections == 0 {
+            if presence.is_ended() {
                 return None;
             }
-            presence.pages.iter().map(|page| page.id.clone()).collect()
+            presence.page_ids()
         };
         let (recent_bytes_sent, total_bytes_sent) = {
             let traffic = lock(&self.traffic);
@@ -164,50 +185,52 @@ impl Session {
         })
     }
 
+    /// Whether a connection that names this session's id may join it.
     pub(super) fn may_be_joined_by(&self, newcomer: &Identity) -> bool {
         newcomer.may_join(&self.identity)
     }
 
-    /// Adds a connection that serves a page; a page that is open already gains one more connection.
-    ///
-    /// # Errors
-    ///
-    /// `max` connections are there already.
-    pub(super) fn connect(
-        &self,
-        page_id: &Arc<str>,
-        path: Option<Arc<str>>,
-        max: Option<usize>,
-    ) -> Result<(), JoinError> {
-        let mut presence = lock(&self.presence);
-        if let Some(max) = max
-            && presence.connections as usize >= max
-        {
-            return Err(JoinError::Connections(max));
-        }
-        presence.connections += 1;
-        match presence.pages.iter_mut().find(|page| page.id == *page_id) {
-            Some(page) => {
-                page.connections += 1;
-                page.path = path.or_else(|| page.path.take());
-            }
-            None => presence.pages.push(Page { id: page_id.clone(), path, connections: 1 }),
-        }
-        Ok(())
+    /// Whether a token is this session's, for the same project and identity.
+    pub(super) fn may_be_resumed_by(&self, newcomer: &Identity, token: &ResumeToken) -> bool {
+        let live = &self.identity;
+        self.secret.get().is_some_and(|secret| secret.is(token.secret()))
+            && newcomer.project == live.project
+            && newcomer.username == live.username
+            && newcomer.authorized == live.authorized
     }
 
-    /// Takes a connection away, and its page if no other connection serves that one.
-    /// Answers whether it was the session's last connection.
-    pub(super) fn disconnect(&self, page_id: &str) -> bool {
-        let mut presence = lock(&self.presence);
-        presence.connections -= 1;
-        if let Some(at) = presence.pages.iter().position(|page| &*page.id == page_id) {
-            presence.pages[at].connections -= 1;
-            if presence.pages[at].connections == 0 {
-                presence.pages.remove(at);
-            }
+    /// The token of this session, made when it is first asked for.
+    pub(super) fn token(&self) -> ResumeToken {
+        ResumeToken::new(&self.identity.id, *self.secret.get_or_init(Secret::random))
+    }
+
+    /// What the session may wait for if it is left now.
+    pub(super) fn patience(&self, windows: &Windows) -> Patience {
+        let is_mobile = matches!(self.identity.scope, SessionScope::Ios | SessionScope::Android);
+        Patience {
+            resume_ms: if is_mobile { windows.resume_mobile_ms } else { windows.resume_ms },
+            reload_ms: self.secret.get().map(|_| windows.reload_ms),
         }
-        presence.connections == 0
+    }
+
+    /// What is open, for those who change it.
+    pub(super) fn presence(&self) -> MutexGuard<'_, Presence> {
+        lock(&self.presence)
+    }
+
+    /// The session as it is remembered.
+    pub(super) fn ended(&self, end: End, now_ms: u64) -> EndedSession {
+        let traffic = lock(&self.traffic);
+        EndedSession {
+            identity: self.identity.clone(),
+            began_ms: self.began_ms,
+            ended_ms: now_ms,
+            reason: end.reason,
+            page_ids: end.pages,
+            recent_bytes_sent: traffic.recent_bytes_sent,
+            total_bytes_sent: traffic.total_bytes_sent,
+            bytes_received: traffic.bytes_received,
+        }
     }
 }
 

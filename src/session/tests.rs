@@ -11,6 +11,21 @@ use std::{
 
 use super::*;
 
+/// A connection that nothing is told.
+#[derive(Debug)]
+pub(crate) struct Deaf;
+
+impl Outlet for Deaf {
+    fn tell(&self, _: Order) -> bool {
+        false
+    }
+}
+
+/// Leaves with a close frame.
+pub(crate) fn close(member: Membership) {
+    member.leave(Leaving::Closed { going_away: false }, 0);
+}
+
 /// A designer's connection with its page `p1`, from 10.0.0.1.
 pub(crate) fn joining(id: &str, username: &str, project: &str) -> Joining {
     Joining {
@@ -25,11 +40,14 @@ pub(crate) fn joining(id: &str, username: &str, project: &str) -> Joining {
         },
         page_id: "p1".into(),
         page_path: None,
+        resume: None,
+        wants_token: false,
+        outlet: Arc::new(Deaf),
     }
 }
 
 fn registry(limits: Limits) -> Arc<Registry> {
-    Arc::new(Registry::new(limits))
+    Arc::new(Registry::new(Rules { limits, ..Rules::default() }))
 }
 
 fn rows(registry: &Registry, now_ms: u64) -> Vec<SessionInfo> {
@@ -49,9 +67,9 @@ fn a_session_lives_from_its_first_connection_to_its_last() {
     let row = &rows(&registry, 110)[0];
     assert_eq!((row.uptime, row.active_pages), (100, 2));
     assert_eq!(row.page_ids.iter().map(|id| &**id).collect::<Vec<_>>(), ["p1", "p2"]);
-    drop(first);
+    close(first);
     assert_eq!(rows(&registry, 110)[0].page_ids, ["p2".into()]);
-    drop(second);
+    close(second);
     assert!(registry.is_empty() && rows(&registry, 110).is_empty());
 }
 
@@ -64,10 +82,11 @@ fn a_page_that_two_connections_serve_stays_until_both_left() {
     let second = registry.join(with_path(Some("/new")), 0).unwrap();
     let third = registry.join(with_path(None), 0).unwrap();
     let session = first.session().clone();
-    assert_eq!(session.page_paths(), [Some("/new".into())]);
-    drop((first, third));
+    assert_eq!(session.pages()[0].path.as_deref(), Some("/new"));
+    close(first);
+    close(third);
     assert_eq!(rows(&registry, 0)[0].active_pages, 1);
-    drop(second);
+    close(second);
     assert!(registry.is_empty());
 }
 
@@ -96,6 +115,7 @@ fn each_limit_holds_and_frees_its_place_again() {
         max_sessions_per_address: Some(2),
         max_sessions_per_user: Some(1),
         max_connections_per_session: Some(2),
+        max_pages_per_session: Some(2),
     });
     let a = registry.join(from(1, "a", "billy"), 0).unwrap();
     assert_eq!(registry.join(from(1, "x", "billy"), 0).unwrap_err(), JoinError::User(1));
@@ -106,10 +126,10 @@ fn each_limit_holds_and_frees_its_place_again() {
     assert_eq!(registry.join(from(3, "x", "eve"), 0).unwrap_err(), JoinError::Full(4));
     let a2 = registry.join(from(1, "a", "billy"), 0).unwrap();
     assert_eq!(registry.join(from(1, "a", "billy"), 0).unwrap_err(), JoinError::Connections(2));
-    drop((a, a2));
+    [a, a2].into_iter().for_each(close);
     let again = registry.join(from(1, "x", "billy"), 0).unwrap();
     assert_eq!(registry.len(), 4);
-    drop((again, b, c, d));
+    [again, b, c, d].into_iter().for_each(close);
     assert!(registry.is_empty());
 }
 
@@ -194,7 +214,7 @@ fn a_session_that_has_ended_has_no_row() {
     let member = registry.join(joining("d", "billy", "p"), 0).unwrap();
     let selected = registry.select(None, None);
     assert!(selected[0].info(0).is_some());
-    drop(member);
+    close(member);
     assert_eq!(selected[0].info(0), None);
 }
 
@@ -215,7 +235,7 @@ fn churn_leaves_nothing_behind() {
                     let member = registry.join(page(joining(&id, "billy", "p"), &n.to_string()), n);
                     let rows: Vec<_> = registry.session_info(None, None, n).collect();
                     assert!(rows.len() <= 7 && rows.iter().all(|row| row.active_pages > 0));
-                    drop(member.unwrap());
+                    close(member.unwrap());
                 }
             });
         }
@@ -224,4 +244,81 @@ fn churn_leaves_nothing_behind() {
     // The places are free again: the limit can be reached anew.
     let members: Vec<_> = (0..64).map(|n| registry.join(joining(&n.to_string(), "billy", "p"), 0)).collect();
     assert!(members.iter().all(Result::is_ok));
+}
+
+#[test]
+fn a_token_brings_its_own_session_back_and_no_other() {
+    let registry = registry(Limits::default());
+    let with =
+        |joining: Joining, resume: Option<ResumeToken>| Joining { resume, wants_token: true, ..joining };
+    let fresh = |user: &str, project: &str| {
+        let mut joining = joining(&uuid::Uuid::new_v4().to_string(), user, project);
+        joining.identity.scope = SessionScope::Browser;
+        joining
+    };
+    let first = registry.join(with(fresh("ann", "p"), None), 0).unwrap();
+    let token = first.token().unwrap().clone();
+    let id = first.session().identity().id.clone();
+    first.session().message_came(5);
+    first.leave(Leaving::Lost, 1_000);
+    let page = &registry.get(&id).unwrap().pages()[0];
+    assert!(!page.is_connected(), "listed, and marked");
+    for (user, project) in [("eve", "p"), ("ann", "q"), (UNAUTHENTICATED, "p")] {
+        let stranger = registry.join(with(fresh(user, project), Some(token.clone())), 2_000).unwrap();
+        assert!(!stranger.resumed() && stranger.session().identity().id != id);
+    }
+    let forged = ResumeToken::read(&format!("{id}.{:032x}", 7)).unwrap();
+    assert!(!registry.join(with(fresh("ann", "p"), Some(forged)), 2_000).unwrap().resumed());
+    let back = registry.join(with(fresh("ann", "p"), Some(token.clone())), 3_000).unwrap();
+    assert!(back.resumed());
+    back.session().message_came(7);
+    let row = back.session().info(4_000).unwrap();
+    assert_eq!((&row.id, row.total_bytes_sent, row.uptime, row.active_pages), (&id, 12, 4_000, 1));
+    close(back);
+    assert!(!registry.join(with(fresh("ann", "p"), Some(token)), 5_000).unwrap().resumed(), "it has ended");
+}
+
+#[test]
+fn what_nobody_comes_back_to_ends_in_its_time_and_is_remembered() {
+    let registry = registry(Limits::default());
+    let mut mobile = joining("m", "ann", "p");
+    mobile.identity.scope = SessionScope::Ios;
+    let (desktop, mobile) =
+        (registry.join(joining("d", "ann", "p"), 0).unwrap(), registry.join(mobile, 0).unwrap());
+    desktop.session().message_came(9);
+    desktop.leave(Leaving::Lost, 1_000);
+    mobile.leave(Leaving::Lost, 1_000);
+    let live_at = |now_ms| {
+        registry.expire(now_ms);
+        registry.len()
+    };
+    assert_eq!((live_at(30_999), live_at(31_000), live_at(300_999), live_at(301_000)), (2, 1, 1, 0));
+    let (ended, forgotten) = registry.ended();
+    let told: Vec<_> =
+        ended.iter().map(|ended| (&*ended.identity.id, ended.reason, ended.ended_ms)).collect();
+    assert_eq!(told, [("m", EndReason::Lost, 301_000), ("d", EndReason::Lost, 31_000)]);
+    assert_eq!((ended[1].total_bytes_sent, &*ended[1].page_ids, forgotten), (9, &["p1".into()][..], 0));
+}
+
+#[test]
+fn the_ring_forgets_the_oldest_and_says_how_many() {
+    let registry = Arc::new(Registry::new(Rules { max_ended: 3, ..Rules::default() }));
+    for n in 0..5 {
+        close(registry.join(joining(&n.to_string(), "ann", "p"), 0).unwrap());
+    }
+    let (ended, forgotten) = registry.ended();
+    let ids: Vec<_> = ended.iter().map(|ended| &*ended.identity.id).collect();
+    assert_eq!((ids, forgotten), (vec!["4", "3", "2"], 2));
+}
+
+#[test]
+fn a_task_that_dies_loses_its_connection_and_leaks_no_session() {
+    let registry = registry(Limits::default());
+    let member = registry.join(joining("d", "ann", "p"), 1_000).unwrap();
+    member.session().heard(2_000);
+    drop(member);
+    assert_eq!(registry.len(), 1);
+    registry.expire(32_000);
+    assert!(registry.is_empty());
+    assert_eq!(registry.ended().0[0].reason, EndReason::Lost);
 }

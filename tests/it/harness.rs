@@ -45,6 +45,9 @@ impl Server {
     pub(crate) fn start_by(command: &mut Command) -> Self {
         let mut child = command
             .env("HEADCOUNT_LISTEN", "127.0.0.1:0")
+            // Tests that are about it say otherwise: the others need not wait for what broke.
+            .env("HEADCOUNT_RESUME_WINDOW", "100ms")
+            .env("HEADCOUNT_RESUME_WINDOW_MOBILE", "100ms")
             .env("HEADCOUNT_ADMIN_LISTEN", "127.0.0.1:0")
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -259,8 +262,18 @@ impl RawSocket {
         self.stream.write_all(&frame(0x80 | opcode, payload)).unwrap();
     }
 
-    /// The next frame: opcode and payload; `None` at the end of the stream.
+    /// The next frame: opcode and payload; `None` at the end of the stream. The server's pings are answered.
     pub(crate) fn receive(&mut self) -> Option<(u8, Vec<u8>)> {
+        loop {
+            match self.receive_any()? {
+                (PING, payload) => self.send(PONG, &payload),
+                frame => return Some(frame),
+            }
+        }
+    }
+
+    /// The next frame, pings among them, which then nobody answers.
+    pub(crate) fn receive_any(&mut self) -> Option<(u8, Vec<u8>)> {
         let mut head = [0; 2];
         self.stream.read_exact(&mut head).ok()?;
         assert_eq!(head[1] & 0x80, 0, "a server masks nothing");

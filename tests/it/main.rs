@@ -9,6 +9,7 @@ mod cli;
 mod counting;
 mod harness;
 mod life;
+mod lives;
 mod query;
 mod readme;
 mod real_clients;

@@ -1,0 +1,172 @@
+//! The methods by their names, and the two ways to give them parameters.
+
+use std::fmt;
+
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{DeserializeOwned, MapAccess, SeqAccess, Visitor},
+};
+use serde_json::{Value, value::RawValue};
+
+use super::{
+    actions, history,
+    methods::{Methods, SessionInfoFilters},
+    rpc::Error,
+};
+
+/// Every method there is.
+const METHODS: [&str; 5] = ["getSessionInfo", "getHistory", "closeSession", "closePage", "sendMessage"];
+
+/// Writes a method's result.
+pub(super) fn call(
+    methods: &Methods,
+    method: &str,
+    params: Option<&RawValue>,
+    out: &mut Vec<u8>,
+) -> Result<(), Error> {
+    match method {
+        "getSessionInfo" => {
+            let values = arguments(params, &SessionInfoFilters::NAMES)?;
+            let [username, project] = &values;
+            let filters = SessionInfoFilters::read([username.as_deref(), project.as_deref()])
+                .map_err(Error::invalid_params)?;
+            methods.session_info(&filters, out);
+            Ok(())
+        }
+        "getHistory" => history::get_history(methods, &object(params)?, out),
+        "closeSession" => answer(out, actions::close_session(methods, &object(params)?)?),
+        "closePage" => answer(out, actions::close_page(methods, &object(params)?)?),
+        "sendMessage" => answer(out, actions::send_message(methods, &object(params)?)?),
+        _ => {
+            let shown: String = method.chars().take(64).collect();
+            let message = format!("there is no method {shown:?}; there are {}", METHODS.join(", "));
+            Err(Error::new(Error::METHOD_NOT_FOUND, message))
+        }
+    }
+}
+
+/// Writes a result that is small.
+fn answer(out: &mut Vec<u8>, result: impl Serialize) -> Result<(), Error> {
+    serde_json::to_writer(out, &result).map_err(|error| Error::new(Error::INTERNAL, error.to_string()))
+}
+
+/// The named parameters of a method that takes an object: `params` itself, or its only element.
+fn object<T: DeserializeOwned>(params: Option<&RawValue>) -> Result<T, Error> {
+    let text = params.map_or("{}", RawValue::get).trim();
+    let text = match text {
+        "null" => "{}",
+        list if list.starts_with('[') => {
+            let list: Vec<&RawValue> =
+                serde_json::from_str(list).map_err(|error| Error::invalid_params(error.to_string()))?;
+            match *list {
+                [] => "{}",
+                [object] => object.get(),
+                _ => return Err(Error::invalid_params("the parameters are one object")),
+            }
+        }
+        object => object,
+    };
+    if !text.starts_with('{') {
+        return Err(Error::invalid_params("the parameters are one object"));
+    }
+    serde_json::from_str(text).map_err(|error| Error::invalid_params(error.to_string()))
+}
+
+/// Text arguments by position or by name; absent and null are `None`.
+pub(super) fn arguments<const N: usize>(
+    params: Option<&RawValue>,
+    names: &[&str; N],
+) -> Result<[Option<String>; N], Error> {
+    let mut found = [const { None }; N];
+    let mut set = |at: usize, value: Value| match value {
+        Value::Null => Ok(()),
+        Value::String(text) => {
+            found[at] = Some(text);
+            Ok(())
+        }
+        other => Err(Error::invalid_params(format!(
+            "{} must be a string or null, not {}",
+            names[at],
+            kind(&other)
+        ))),
+    };
+    let params = params.map(|raw| serde_json::from_str(raw.get())).transpose();
+    match params.map_err(|error| Error::invalid_params(error.to_string()))? {
+        None | Some(Params::Absent) => {}
+        Some(Params::ByPosition(values)) => {
+            if values.len() > N {
+                let message = format!("at most {N} parameters: {}", names.join(", "));
+                return Err(Error::invalid_params(message));
+            }
+            values.into_iter().enumerate().try_for_each(|(at, value)| set(at, value))?;
+        }
+        Some(Params::ByName(values)) => {
+            let mut seen = Vec::new();
+            for (name, value) in values {
+                let Some(at) = names.iter().position(|known| *known == name) else {
+                    let shown: String = name.chars().take(64).collect();
+                    let message = format!("unknown parameter {shown:?}; known: {}", names.join(", "));
+                    return Err(Error::invalid_params(message));
+                };
+                if seen.contains(&at) {
+                    return Err(Error::invalid_params(format!("{name} is given twice")));
+                }
+                seen.push(at);
+                set(at, value)?;
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Parameters as they were written: names that come twice are kept, to be refused.
+enum Params {
+    Absent,
+    ByPosition(Vec<Value>),
+    ByName(Vec<(String, Value)>),
+}
+
+impl<'de> Deserialize<'de> for Params {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct AsWritten;
+        impl<'de> Visitor<'de> for AsWritten {
+            type Value = Params;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an array or an object")
+            }
+
+            fn visit_unit<E>(self) -> Result<Params, E> {
+                Ok(Params::Absent)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<Params, A::Error> {
+                let mut found = Vec::new();
+                while let Some(value) = values.next_element()? {
+                    found.push(value);
+                }
+                Ok(Params::ByPosition(found))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut values: A) -> Result<Params, A::Error> {
+                let mut found = Vec::new();
+                while let Some(entry) = values.next_entry()? {
+                    found.push(entry);
+                }
+                Ok(Params::ByName(found))
+            }
+        }
+        deserializer.deserialize_any(AsWritten)
+    }
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}

@@ -1,0 +1,60 @@
+use serde::{Deserialize, Serialize};
+
+/// Why a session ended (PROTOCOL 2.4): one word for programs, one sentence for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EndReason {
+    /// The client closed its last page.
+    Closed,
+    /// The connection broke or fell silent, and nobody resumed in time.
+    Lost,
+    /// An administrator ended it.
+    Terminated,
+    /// A newer login of the same user took its place.
+    Replaced,
+    /// The user did nothing for too long.
+    Idle,
+    /// The client broke the WebSocket protocol, or sent text that is no UTF-8.
+    Protocol,
+    /// A message was over the limit.
+    TooBig,
+    /// The client did not read what was sent to it.
+    SlowConsumer,
+    /// The client sent too much too fast.
+    RateLimited,
+    /// The token that proved the identity expired.
+    TokenExpired,
+    /// The server ended.
+    Drained,
+}
+
+/// How one connection left its session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leaving {
+    /// With a close frame.
+    Closed {
+        /// The code was 1001, as browsers send it when a page is left or reloaded.
+        going_away: bool,
+    },
+    /// Without one: reset, end of the stream, silence.
+    Lost,
+    /// The server ended it.
+    Ended(EndReason),
+}
+
+/// How long what is gone may come back (PROTOCOL 2.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Windows {
+    /// How long a lost page of a browser or designer is kept, in milliseconds.
+    pub resume_ms: u64,
+    /// How long a lost page of a mobile client is kept, in milliseconds.
+    pub resume_mobile_ms: u64,
+    /// How long a session without pages waits for its page to be loaded again, in milliseconds.
+    pub reload_ms: u64,
+}
+
+impl Default for Windows {
+    fn default() -> Self {
+        Self { resume_ms: 30_000, resume_mobile_ms: 300_000, reload_ms: 5_000 }
+    }
+}

@@ -1,0 +1,113 @@
+use std::sync::Arc;
+
+use super::{Leaving, Registry, ResumeToken, Session, presence::ConnectionNumber};
+
+/// One connection's place in its session.
+///
+/// [`leave`](Self::leave) says how the connection ended. Dropping it, as a task does that panics or is aborted,
+/// is losing the connection: no session is leaked.
+#[derive(Debug)]
+pub struct Membership {
+    registry: Arc<Registry>,
+    session: Arc<Session>,
+    number: ConnectionNumber,
+    resumed: bool,
+    token: Option<ResumeToken>,
+    left: bool,
+}
+
+/// Why a page could not be changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PageError {
+    /// `max_pages_per_session` is reached.
+    #[error("too many pages of this session: the limit is {0}")]
+    TooMany(usize),
+    /// There is no such page, or this connection does not serve it.
+    #[error("this connection serves no such page")]
+    Unknown,
+}
+
+impl Membership {
+    pub(super) fn new(
+        registry: Arc<Registry>,
+        session: Arc<Session>,
+        number: ConnectionNumber,
+        resumed: bool,
+        token: Option<ResumeToken>,
+    ) -> Self {
+        Self { registry, session, number, resumed, token, left: false }
+    }
+
+    /// The session.
+    pub fn session(&self) -> &Arc<Session> {
+        &self.session
+    }
+
+    /// Whether the connection came back to a session by its token.
+    pub fn resumed(&self) -> bool {
+        self.resumed
+    }
+
+    /// The token to come back with, if one was wanted.
+    pub fn token(&self) -> Option<&ResumeToken> {
+        self.token.as_ref()
+    }
+
+    /// This connection serves one more page.
+    ///
+    /// # Errors
+    ///
+    /// [`PageError::TooMany`].
+    pub fn open_page(
+        &mut self,
+        page_id: &Arc<str>,
+        path: Option<Arc<str>>,
+        now_ms: u64,
+    ) -> Result<(), PageError> {
+        let mut presence = self.session.presence();
+        let is_new = presence.pages().iter().all(|page| page.id != *page_id);
+        match self.registry.limits().max_pages_per_session {
+            Some(max) if is_new && presence.pages().len() >= max => Err(PageError::TooMany(max)),
+            _ => {
+                presence.open_page(self.number, page_id, path, now_ms);
+                Ok(())
+            }
+        }
+    }
+
+    /// This connection serves a page no more.
+    ///
+    /// # Errors
+    ///
+    /// [`PageError::Unknown`].
+    pub fn close_page(&mut self, page_id: &str) -> Result<(), PageError> {
+        let closed = self.session.presence().close_page(self.number, page_id);
+        if closed { Ok(()) } else { Err(PageError::Unknown) }
+    }
+
+    /// A page of the session is somewhere else.
+    ///
+    /// # Errors
+    ///
+    /// [`PageError::Unknown`].
+    pub fn navigate(&mut self, page_id: &str, path: Option<Arc<str>>) -> Result<(), PageError> {
+        let found = self.session.presence().navigate(page_id, path);
+        if found { Ok(()) } else { Err(PageError::Unknown) }
+    }
+
+    /// The connection has ended, in this way.
+    pub fn leave(mut self, how: Leaving, now_ms: u64) {
+        self.left = true;
+        self.registry.leave(&self.session, self.number, how, now_ms);
+    }
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        if !self.left {
+            // Nobody told the time, so what is kept is kept from the last moment that is known.
+            let now_ms = self.session.last_heard_ms();
+            self.registry.leave(&self.session, self.number, Leaving::Lost, now_ms);
+        }
+    }
+}

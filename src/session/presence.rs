@@ -1,0 +1,419 @@
+//! The life of a session (PROTOCOL 2.4), as bookkeeping alone: connections, the pages that they serve, and how
+//! long what was lost is kept.
+
+use std::sync::Arc;
+
+use super::{EndReason, Leaving, Outlet};
+
+/// A connection among those of its session, numbered in the order they came.
+pub(super) type ConnectionNumber = u32;
+
+/// What is open, and what is waited for. Every change answers whether the session ends by it.
+#[derive(Debug, Default)]
+pub(super) struct Presence {
+    next_number: ConnectionNumber,
+    connections: Vec<Link>,
+    /// In the order opened.
+    pages: Vec<Page>,
+    /// A session without pages and connections that may yet come back.
+    waiting: Option<Waiting>,
+    /// Nothing changes any more, and there is no row.
+    ended: bool,
+}
+
+/// One connection of the session, and the way to its task.
+#[derive(Clone, Debug)]
+pub(super) struct Link {
+    number: ConnectionNumber,
+    pub(super) outlet: Arc<dyn Outlet>,
+}
+
+/// An open page of a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// Its id, unique in the session.
+    pub id: Arc<str>,
+    /// Where it is in the application, if the client said so.
+    pub path: Option<Arc<str>>,
+    /// When it was opened, in milliseconds of the server's clock.
+    pub opened_ms: u64,
+    /// Those that serve it; none if it is lost.
+    connections: Vec<ConnectionNumber>,
+    /// A lost page is kept until then.
+    lost_until_ms: Option<u64>,
+}
+
+impl Page {
+    /// Whether a connection serves it at this moment.
+    pub fn is_connected(&self) -> bool {
+        !self.connections.is_empty()
+    }
+}
+
+#[derive(Debug)]
+struct Waiting {
+    until_ms: u64,
+    reason: EndReason,
+    /// The pages that were open last.
+    pages: Vec<Arc<str>>,
+}
+
+/// The end of a session: why, and the pages that were open last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct End {
+    pub(super) reason: EndReason,
+    pub(super) pages: Vec<Arc<str>>,
+}
+
+/// How long a session may wait, as it stands.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    pub(super) resume_ms: u64,
+    /// None if the session holds no resume token, so that nobody could come back after a reload.
+    pub(super) reload_ms: Option<u64>,
+}
+
+impl Presence {
+    pub(super) fn is_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// The connections that are open.
+    pub(super) fn connections(&self) -> &[Link] {
+        &self.connections
+    }
+
+    /// The connections that serve this page; none if there is no such page or it is lost.
+    pub(super) fn serving(&self, page_id: &str) -> impl Iterator<Item = &Link> {
+        let numbers = self.pages.iter().find(|page| &*page.id == page_id).map(|page| &*page.connections);
+        let numbers = numbers.unwrap_or_default();
+        self.connections.iter().filter(|link| numbers.contains(&link.number))
+    }
+
+    /// Takes a page away from all that serve it; answers those among them that serve nothing any more, or `None`
+    /// if there is no such page.
+    pub(super) fn remove_page(&mut self, page_id: &str) -> Option<Vec<Link>> {
+        let at = self.pages.iter().position(|page| &*page.id == page_id)?;
+        let removed = self.pages.remove(at);
+        let idle = |link: &&Link| {
+            removed.connections.contains(&link.number)
+                && self.pages.iter().all(|page| !page.connections.contains(&link.number))
+        };
+        Some(self.connections.iter().filter(idle).cloned().collect())
+    }
+
+    pub(super) fn pages(&self) -> &[Page] {
+        &self.pages
+    }
+
+    /// A new connection, which serves this page. A page that is open, or was lost, is the same page again.
+    pub(super) fn connect(
+        &mut self,
+        page_id: &Arc<str>,
+        path: Option<Arc<str>>,
+        outlet: Arc<dyn Outlet>,
+        now_ms: u64,
+    ) -> ConnectionNumber {
+        let number = self.next_number;
+        self.next_number += 1;
+        self.connections.push(Link { number, outlet });
+        self.waiting = None;
+        self.open_page(number, page_id, path, now_ms);
+        number
+    }
+
+    /// This connection serves this page (too).
+    pub(super) fn open_page(
+        &mut self,
+        number: ConnectionNumber,
+        page_id: &Arc<str>,
+        path: Option<Arc<str>>,
+        now_ms: u64,
+    ) {
+        match self.pages.iter_mut().find(|page| page.id == *page_id) {
+            Some(page) => {
+                if !page.connections.contains(&number) {
+                    page.connections.push(number);
+                }
+                page.lost_until_ms = None;
+                page.path = path.or_else(|| page.path.take());
+            }
+            None => self.pages.push(Page {
+                id: page_id.clone(),
+                path,
+                opened_ms: now_ms,
+                connections: vec![number],
+                lost_until_ms: None,
+            }),
+        }
+    }
+
+    /// This connection serves this page no more; answers whether it did.
+    pub(super) fn close_page(&mut self, number: ConnectionNumber, page_id: &str) -> bool {
+        let serves = |page: &Page| &*page.id == page_id && page.connections.contains(&number);
+        let Some(at) = self.pages.iter().position(serves) else { return false };
+        self.pages[at].connections.retain(|connection| *connection != number);
+        if !self.pages[at].is_connected() {
+            self.pages.remove(at);
+        }
+        true
+    }
+
+    /// Sets where a page is; answers whether there is such a page.
+    pub(super) fn navigate(&mut self, page_id: &str, path: Option<Arc<str>>) -> bool {
+        let page = self.pages.iter_mut().find(|page| &*page.id == page_id);
+        page.is_some_and(|page| {
+            page.path = path;
+            true
+        })
+    }
+
+    /// A connection leaves.
+    pub(super) fn disconnect(
+        &mut self,
+        number: ConnectionNumber,
+        how: Leaving,
+        patience: Patience,
+        now_ms: u64,
+    ) -> Option<End> {
+        if self.ended {
+            return None;
+        }
+        let before = self.page_ids();
+        self.connections.retain(|link| link.number != number);
+        self.pages.retain_mut(|page| {
+            let served = page.connections.contains(&number);
+            page.connections.retain(|connection| *connection != number);
+            if !served || page.is_connected() {
+                return true;
+            }
+            page.lost_until_ms = Some(now_ms.saturating_add(patience.resume_ms));
+            how == Leaving::Lost && patience.resume_ms > 0
+        });
+        if !self.connections.is_empty() || !self.pages.is_empty() {
+            return None;
+        }
+        let (reason, wait_ms) = match how {
+            Leaving::Closed { going_away: true } => (EndReason::Closed, patience.reload_ms.unwrap_or(0)),
+            Leaving::Closed { going_away: false } => (EndReason::Closed, 0),
+            // It had closed its pages itself; it may still come back.
+            Leaving::Lost => (EndReason::Lost, patience.resume_ms),
+            Leaving::Ended(reason) => (reason, 0),
+        };
+        if wait_ms == 0 {
+            return Some(self.end(reason, before));
+        }
+        let until_ms = now_ms.saturating_add(wait_ms);
+        self.waiting = Some(Waiting { until_ms, reason, pages: before });
+        None
+    }
+
+    /// Time passes: what was kept until now is given up.
+    pub(super) fn expire(&mut self, now_ms: u64) -> Option<End> {
+        if self.ended {
+            return None;
+        }
+        let before = self.page_ids();
+        self.pages.retain(|page| page.lost_until_ms.is_none_or(|until| until > now_ms));
+        if !self.connections.is_empty() || !self.pages.is_empty() {
+            return None;
+        }
+        match self.waiting.take() {
+            Some(waiting) if waiting.until_ms > now_ms => {
+                self.waiting = Some(waiting);
+                None
+            }
+            Some(waiting) => Some(self.end(waiting.reason, waiting.pages)),
+            None => Some(self.end(EndReason::Lost, before)),
+        }
+    }
+
+    /// Ends whatever is open.
+    pub(super) fn terminate(&mut self, reason: EndReason) -> Option<End> {
+        let pages = match &mut self.waiting {
+            Some(waiting) => std::mem::take(&mut waiting.pages),
+            None => self.page_ids(),
+        };
+        (!self.ended).then(|| self.end(reason, pages))
+    }
+
+    /// When [`expire`](Self::expire) has something to do next.
+    pub(super) fn deadline_ms(&self) -> Option<u64> {
+        let lost = self.pages.iter().filter_map(|page| page.lost_until_ms);
+        lost.chain(self.waiting.as_ref().map(|waiting| waiting.until_ms)).min()
+    }
+
+    pub(super) fn page_ids(&self) -> Vec<Arc<str>> {
+        self.pages.iter().map(|page| page.id.clone()).collect()
+    }
+
+    fn end(&mut self, reason: EndReason, pages: Vec<Arc<str>>) -> End {
+        self.ended = true;
+        self.connections.clear();
+        self.pages.clear();
+        self.waiting = None;
+        End { reason, pages }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Patience = Patience { resume_ms: 30_000, reload_ms: Some(5_000) };
+    const NO_TOKEN: Patience = Patience { reload_ms: None, ..PATIENCE };
+    const CLOSED: Leaving = Leaving::Closed { going_away: false };
+    const GOING_AWAY: Leaving = Leaving::Closed { going_away: true };
+
+    /// A connection that nothing is told.
+    #[derive(Debug)]
+    struct Deaf;
+
+    impl Outlet for Deaf {
+        fn tell(&self, _: crate::session::Order) -> bool {
+            false
+        }
+    }
+
+    impl Presence {
+        fn come(&mut self, page: &str, now_ms: u64) -> ConnectionNumber {
+            self.connect(&page.into(), None, Arc::new(Deaf), now_ms)
+        }
+    }
+
+    /// A session with these pages, each on a connection of its own, numbered from 0.
+    fn with_pages(pages: &[&str]) -> Presence {
+        let mut presence = Presence::default();
+        for page in pages {
+            presence.come(page, 0);
+        }
+        presence
+    }
+
+    #[track_caller]
+    fn ends(found: Option<End>, reason: EndReason, pages: &[&str]) {
+        let found = found.expect("the session ends");
+        let ids: Vec<_> = found.pages.iter().map(|id| &**id).collect();
+        assert_eq!((found.reason, &*ids), (reason, pages));
+    }
+
+    #[track_caller]
+    fn stands(presence: &Presence, found: &Option<End>, pages: &[(&str, bool)]) {
+        assert_eq!(*found, None);
+        let open: Vec<_> = presence.pages().iter().map(|page| (&*page.id, page.is_connected())).collect();
+        assert_eq!(open, pages);
+    }
+
+    #[test]
+    fn closing_the_last_page_ends_the_session_at_once() {
+        let mut presence = with_pages(&["a", "b"]);
+        let first = presence.disconnect(0, CLOSED, PATIENCE, 10);
+        stands(&presence, &first, &[("b", true)]);
+        ends(presence.disconnect(1, CLOSED, PATIENCE, 20), EndReason::Closed, &["b"]);
+        assert!(presence.is_ended());
+        assert_eq!(presence.disconnect(1, CLOSED, PATIENCE, 30), None);
+        assert_eq!(presence.expire(99_999), None);
+        assert_eq!(presence.terminate(EndReason::Terminated), None);
+    }
+
+    #[test]
+    fn a_reload_keeps_the_session_of_whoever_holds_a_token() {
+        let mut presence = with_pages(&["a"]);
+        let gone = presence.disconnect(0, GOING_AWAY, PATIENCE, 1_000);
+        stands(&presence, &gone, &[]);
+        assert_eq!(presence.deadline_ms(), Some(6_000));
+        assert_eq!(presence.expire(5_999), None);
+        assert_eq!(presence.come("b", 5_999), 1);
+        assert_eq!((presence.expire(60_000), presence.deadline_ms()), (None, None));
+        presence.disconnect(1, GOING_AWAY, PATIENCE, 60_000);
+        ends(presence.expire(65_000), EndReason::Closed, &["b"]);
+    }
+
+    #[test]
+    fn without_a_token_going_away_is_closing() {
+        ends(with_pages(&["a"]).disconnect(0, GOING_AWAY, NO_TOKEN, 0), EndReason::Closed, &["a"]);
+    }
+
+    #[test]
+    fn a_lost_page_stays_listed_and_disconnected_and_then_ends_lost() {
+        let mut presence = with_pages(&["a"]);
+        let gone = presence.disconnect(0, Leaving::Lost, NO_TOKEN, 1_000);
+        stands(&presence, &gone, &[("a", false)]);
+        assert_eq!((presence.connections().len(), presence.deadline_ms()), (0, Some(31_000)));
+        let waiting = presence.expire(30_999);
+        stands(&presence, &waiting, &[("a", false)]);
+        ends(presence.expire(31_000), EndReason::Lost, &["a"]);
+    }
+
+    #[test]
+    fn a_lost_page_that_comes_back_is_the_same_page() {
+        let mut presence = with_pages(&["a", "b"]);
+        presence.disconnect(0, Leaving::Lost, PATIENCE, 1_000);
+        presence.come("a", 2_000);
+        let later = presence.expire(99_000);
+        stands(&presence, &later, &[("a", true), ("b", true)]);
+        assert_eq!(presence.pages()[0].opened_ms, 0);
+    }
+
+    #[test]
+    fn a_page_that_is_lost_beside_open_ones_goes_alone() {
+        let mut presence = with_pages(&["a", "b"]);
+        presence.disconnect(0, Leaving::Lost, PATIENCE, 0);
+        let gone = presence.expire(30_000);
+        stands(&presence, &gone, &[("b", true)]);
+    }
+
+    #[test]
+    fn a_lost_page_keeps_the_session_although_the_others_are_closed() {
+        let mut presence = with_pages(&["a", "b"]);
+        presence.disconnect(0, Leaving::Lost, PATIENCE, 0);
+        let closed = presence.disconnect(1, CLOSED, PATIENCE, 10);
+        stands(&presence, &closed, &[("a", false)]);
+        ends(presence.expire(30_000), EndReason::Lost, &["a"]);
+    }
+
+    #[test]
+    fn a_half_dead_connection_does_not_take_the_page_of_its_successor() {
+        let mut presence = with_pages(&["a"]);
+        presence.come("a", 1_000);
+        let gone = presence.disconnect(0, Leaving::Lost, PATIENCE, 2_000);
+        stands(&presence, &gone, &[("a", true)]);
+        ends(presence.disconnect(1, CLOSED, PATIENCE, 3_000), EndReason::Closed, &["a"]);
+    }
+
+    #[test]
+    fn no_window_is_no_waiting() {
+        let none = Patience { resume_ms: 0, reload_ms: Some(0) };
+        ends(with_pages(&["a"]).disconnect(0, Leaving::Lost, none, 0), EndReason::Lost, &["a"]);
+        ends(with_pages(&["a"]).disconnect(0, GOING_AWAY, none, 0), EndReason::Closed, &["a"]);
+    }
+
+    #[test]
+    fn the_server_s_reasons_end_at_once() {
+        for reason in [EndReason::Protocol, EndReason::TooBig, EndReason::SlowConsumer, EndReason::Drained] {
+            let ended = with_pages(&["a"]).disconnect(0, Leaving::Ended(reason), PATIENCE, 0);
+            ends(ended, reason, &["a"]);
+        }
+        ends(with_pages(&["a", "b"]).terminate(EndReason::Terminated), EndReason::Terminated, &["a", "b"]);
+        let mut lost = with_pages(&["a"]);
+        lost.disconnect(0, Leaving::Lost, PATIENCE, 0);
+        ends(lost.terminate(EndReason::Terminated), EndReason::Terminated, &["a"]);
+    }
+
+    #[test]
+    fn one_connection_may_serve_several_pages() {
+        let mut presence = with_pages(&["a"]);
+        presence.open_page(0, &"b".into(), Some("/b".into()), 5);
+        presence.open_page(0, &"b".into(), None, 6);
+        assert_eq!(presence.pages()[1].path.as_deref(), Some("/b"));
+        assert!(presence.navigate("b", Some("/c".into())) && !presence.navigate("x", None));
+        assert_eq!(presence.pages()[1].path.as_deref(), Some("/c"));
+        assert!(presence.close_page(0, "a") && !presence.close_page(0, "a"));
+        stands(&presence, &None, &[("b", true)]);
+        assert!(presence.close_page(0, "b"));
+        // Connected and without a page: it stands, and when it is lost it may come back.
+        let lost = presence.disconnect(0, Leaving::Lost, PATIENCE, 1_000);
+        stands(&presence, &lost, &[]);
+        ends(presence.expire(31_000), EndReason::Lost, &[]);
+    }
+}
