@@ -59,6 +59,8 @@ pub struct EndedSession {
     pub session_scope: SessionScope,
     /// The client's `User-Agent`, cleaned; empty if it sent none.
     pub user_agent: String,
+    /// When it ended, RFC 3339 in UTC.
+    pub ended_at: String,
     /// Why it ended (PROTOCOL 2.4).
     pub reason: String,
     /// The pages that were open just before the end, in the order opened.

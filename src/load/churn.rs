@@ -45,8 +45,9 @@ pub(super) fn add(sessions: &mut Vec<SessionPlan>, options: &Options, rng: &mut 
         let Some(place) = pick(&places, at, rng) else { continue };
         let place = &mut places[place];
         let session = &mut sessions[place.session];
-        let cut = if rng.random_bool(0.5) { Cut::End } else { Cut::Reset };
+        let mut cut = |ways: &[Cut]| ways[rng.random_range(0..ways.len())];
         if drops && options.resume {
+            let cut = cut(&[Cut::End, Cut::Reset, Cut::Late]);
             let tab = (session.tabs > 1 && rng.random_bool(0.5)).then(|| rng.random_range(0..session.tabs));
             let away = Duration::from_secs_f64(rng.random_range(AWAY));
             // Near the end it is for a shorter while: who is away when the ledger is made is not there.
@@ -56,7 +57,8 @@ pub(super) fn add(sessions: &mut Vec<SessionPlan>, options: &Options, rng: &mut 
             place.free_from = back + SHORTEST_STAY;
             continue;
         }
-        part(session, at, if drops { Parting::Vanish(cut) } else { Parting::Close });
+        let parting = if drops { Parting::Vanish(cut(&[Cut::End, Cut::Reset])) } else { Parting::Close };
+        part(session, at, parting);
         let newcomer = newcomer(sessions, at, options, rng);
         *place = Place { session: sessions.len(), free_from: at + SHORTEST_STAY };
         sessions.push(newcomer);
@@ -132,6 +134,7 @@ mod tests {
         assert_eq!(plan.sessions.len(), 100);
         let dropped = partings(&plan, |parting| matches!(parting, Parting::Drop(..)));
         assert_eq!(dropped, 200);
+        assert!(partings(&plan, |parting| matches!(parting, Parting::Drop(Cut::Late, _))) > 40);
         let some_tabs = partings(&plan, |parting| matches!(parting, Parting::Drop(_, Some(_))));
         assert!((40..120).contains(&some_tabs), "{some_tabs}");
         let mut sent = 0;

@@ -1,13 +1,18 @@
 //! The books, compared: what every session did, and what the server says of it, while it lives and when it has
 //! ended.
 
+mod fields;
 mod side;
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use self::side::{Row, Side};
+use self::{
+    fields::{ended_fields, live_fields},
+    side::Side,
+};
 use super::problem::Problem;
 use crate::{
     query_client::{EndedSession, History},
@@ -35,6 +40,8 @@ pub(crate) struct Entry {
     pub(crate) resumed: u64,
     /// Where it was when the server was asked.
     pub(crate) fate: Fate,
+    /// By the harness's clock.
+    pub(crate) vanished_at: Option<DateTime<Utc>>,
     /// What ended it before its time, so that nobody can say what the server should show.
     pub(crate) broken: Option<Broken>,
 }
@@ -101,17 +108,28 @@ pub(crate) struct Ledger {
 }
 
 /// Sessions that had ended when the server was asked last, as its history tells.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Ended {
     /// Found, with that reason.
     pub(crate) closed: u64,
     /// Found, with that reason.
     pub(crate) lost: u64,
+    /// How long these were kept after they had vanished, by the harness's clock and the server's: a row that goes
+    /// too early or too late shows here.
+    pub(crate) lost_after: Option<Spread>,
     /// Vanished, and still listed as the protocol wants it until the server gives them up.
     pub(crate) still_listed: u64,
     /// Not found in a history that has forgotten sessions, so nothing can be said of them.
     pub(crate) not_checked: u64,
+}
+
+/// From the least to the most, in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Spread {
+    pub(crate) min_ms: f64,
+    pub(crate) max_ms: f64,
 }
 
 /// What was there when all had left, and had been waited for.
@@ -186,22 +204,37 @@ impl Ledger {
 }
 
 /// Where a session was found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Found {
     Listed,
     StillListed,
     Closed,
-    Lost,
+    /// So many milliseconds after it vanished.
+    Lost(Option<f64>),
     /// Not at all, or not as it should be.
     Nowhere,
     Forgotten,
+}
+
+fn spread(so_far: Option<Spread>, ms: Option<f64>) -> Option<Spread> {
+    let Some(ms) = ms else { return so_far };
+    let Spread { min_ms, max_ms } = so_far.unwrap_or(Spread { min_ms: ms, max_ms: ms });
+    Some(Spread { min_ms: min_ms.min(ms), max_ms: max_ms.max(ms) })
+}
+
+fn lost_after_ms(entry: &Entry, ended: &EndedSession) -> Option<f64> {
+    let ended_at = DateTime::parse_from_rfc3339(&ended.ended_at).ok()?;
+    Some(ended_at.signed_duration_since(entry.vanished_at?).num_milliseconds() as f64)
 }
 
 impl Ended {
     fn count(&mut self, found: Found) {
         *match found {
             Found::Closed => &mut self.closed,
-            Found::Lost => &mut self.lost,
+            Found::Lost(after_ms) => {
+                self.lost_after = spread(self.lost_after, after_ms);
+                &mut self.lost
+            }
             Found::StillListed => &mut self.still_listed,
             Found::Forgotten => &mut self.not_checked,
             Found::Listed | Found::Nowhere => return,
@@ -255,7 +288,10 @@ impl<'a> Index<'a> {
         match (rows, ended) {
             _ if !self.history_is_known => (vec![], Found::Nowhere),
             ([], [ended]) => {
-                let found = if entry.fate == Fate::Vanished { Found::Lost } else { Found::Closed };
+                let found = match entry.fate {
+                    Fate::Vanished => Found::Lost(lost_after_ms(entry, ended)),
+                    Fate::Standing | Fate::Closed => Found::Closed,
+                };
                 (ended_fields(entry, ended), found)
             }
             ([], []) if self.may_have_forgotten => (vec![], Found::Forgotten),
@@ -280,70 +316,6 @@ fn live(entry: &Entry, rows: &[&SessionInfo], ended: &[&EndedSession]) -> Vec<Di
             let found = count(rows.len()) + &reasons.collect::<String>();
             vec![difference(&entry.pages[0], "session", &count(1), &found)]
         }
-    }
-}
-
-fn live_fields(entry: &Entry, row: &SessionInfo) -> Vec<Difference> {
-    let pages: Vec<&str> = row.pages().collect();
-    let expected = entry.expected_pages(&pages, false);
-    let mut compared = Compared { entry, prefix: "", differences: Vec::new() };
-    compared.field("totalBytesSent", &entry.total_bytes, &row.total_bytes_sent);
-    compared.field("recentBytesSent", &entry.recent_bytes, &row.recent_bytes_sent);
-    compared.field("pageIds", &format!("{expected:?}"), &format!("{pages:?}"));
-    compared.field("activePages", &expected.len(), &row.active_pages);
-    compared.identity(&row.id, &row.username, &row.project, row.session_scope, &row.user_agent);
-    compared.differences
-}
-
-fn ended_fields(entry: &Entry, row: &EndedSession) -> Vec<Difference> {
-    let pages: Vec<&str> = row.pages().collect();
-    let expected = entry.expected_pages(&pages, true);
-    let reason = if entry.fate == Fate::Vanished { "lost" } else { "closed" };
-    let mut compared = Compared { entry, prefix: "ended.", differences: Vec::new() };
-    compared.field("reason", reason, &row.reason);
-    compared.field("totalBytesSent", &entry.total_bytes, &row.total_bytes_sent);
-    compared.field("recentBytesSent", &entry.recent_bytes, &row.recent_bytes_sent);
-    compared.field("pageIds", &format!("{expected:?}"), &format!("{pages:?}"));
-    compared.identity(&row.id, &row.username, &row.project, row.session_scope, &row.user_agent);
-    compared.differences
-}
-
-impl Entry {
-    /// The pages that a row should have. When several tabs have vanished, each is given up for itself, so any
-    /// of them may be gone already: what is `found` is then right if it is some of them, in order.
-    fn expected_pages<'a>(&'a self, found: &[&'a str], has_ended: bool) -> Vec<&'a str> {
-        let all: Vec<&str> = self.pages.iter().map(AsRef::as_ref).collect();
-        if self.fate != Fate::Vanished {
-            return if has_ended { all[all.len() - 1..].to_vec() } else { all };
-        }
-        let mut rest = all.iter();
-        let is_part = !found.is_empty() && found.iter().all(|page| rest.any(|known| known == page));
-        if is_part { found.to_vec() } else { all }
-    }
-}
-
-struct Compared<'a> {
-    entry: &'a Entry,
-    prefix: &'static str,
-    differences: Vec<Difference>,
-}
-
-impl Compared<'_> {
-    fn field<E: ToString + ?Sized, F: ToString + ?Sized>(&mut self, name: &str, expected: &E, found: &F) {
-        let (expected, found) = (expected.to_string(), found.to_string());
-        if expected != found {
-            let field = format!("{}{name}", self.prefix);
-            self.differences.push(difference(&self.entry.pages[0], &field, &expected, &found));
-        }
-    }
-
-    fn identity(&mut self, id: &str, username: &str, project: &str, scope: SessionScope, user_agent: &str) {
-        let entry = self.entry;
-        self.field("id", entry.session_id.as_deref().unwrap_or(id), id);
-        self.field("username", &entry.username, username);
-        self.field("project", &entry.project, project);
-        self.field("sessionScope", &entry.scope, &scope);
-        self.field("userAgent", entry.user_agent, user_agent);
     }
 }
 

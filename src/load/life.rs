@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use chrono::Utc;
 use tokio::{sync::mpsc, time::timeout};
 
 use super::{
@@ -84,6 +85,8 @@ struct Life<'a> {
     plan: &'a SessionPlan,
     /// Those that are open, in the order of the tabs.
     connections: Vec<Connection<'a>>,
+    /// Those that have been left behind and not been cut yet.
+    left_behind: Vec<Connection<'a>>,
     resume_token: Option<String>,
     /// Of the stay that is now.
     messages: Messages,
@@ -110,6 +113,7 @@ impl<'a> Life<'a> {
             run,
             plan,
             connections: Vec::with_capacity(plan.tabs as usize),
+            left_behind: Vec::new(),
             resume_token: None,
             messages: run.plan.messages(plan, 0),
             next: None,
@@ -129,6 +133,7 @@ impl<'a> Life<'a> {
                 recent_bytes: 0,
                 resumed: 0,
                 fate: Fate::Standing,
+                vanished_at: None,
                 broken: None,
             },
         }
@@ -154,6 +159,7 @@ impl<'a> Life<'a> {
                 }
                 Parting::Vanish(cut) => {
                     self.settle().await?;
+                    self.entry.vanished_at = Some(Utc::now());
                     self.vanish(cut, None);
                     return Ok(Fate::Vanished);
                 }
@@ -196,6 +202,7 @@ impl<'a> Life<'a> {
             }
             self.welcome(tab, socket, welcome);
         }
+        self.left_behind.drain(..).for_each(|connection| connection.vanish(Cut::End));
         Ok(())
     }
 
@@ -335,7 +342,11 @@ impl<'a> Life<'a> {
             None => std::mem::take(&mut self.connections),
         };
         self.run.recorder.lock().churn.dropped += 1;
-        gone.into_iter().for_each(|connection| connection.vanish(cut));
+        if cut == Cut::Late {
+            self.left_behind = gone;
+        } else {
+            gone.into_iter().for_each(|connection| connection.vanish(cut));
+        }
     }
 
     /// One after the other, so that it is known which page was open last.

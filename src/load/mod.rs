@@ -32,7 +32,7 @@ pub(crate) mod record;
 mod report;
 mod run;
 
-pub(crate) use ledger::{Ended, Ledger};
+pub(crate) use ledger::{Ended, Ledger, Spread};
 pub(crate) use options::{ByteRange, Options, ScopeShares, SourceAddresses, Target};
 pub(crate) use plan::Plan;
 pub(crate) use record::Progress;

@@ -66,6 +66,9 @@ pub(crate) enum Cut {
     End,
     /// The stream is reset (RST), as when a machine or a NAT forgot it.
     Reset,
+    /// The client has gone on already when the server learns of it: the stream ends only when the session is
+    /// back on another, as when a phone changes its network.
+    Late,
 }
 
 /// One message of a session.

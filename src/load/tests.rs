@@ -169,6 +169,70 @@ async fn an_interrupted_run_is_reported_with_its_ledger() {
     assert_eq!(report.warnings, Vec::<String>::new());
 }
 
+/// Who vanished is given up soon.
+fn soon(config: &mut Config) {
+    let windows = &mut config.clients.rules.windows;
+    (windows.resume_ms, windows.resume_mobile_ms) = (300, 300);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_that_left_are_in_the_history_with_their_last_totals() {
+    let server = serve(soon).await;
+    let settle = Some(Duration::from_secs(10));
+    let options = Options { churn: 40.0, drop: 0.25, tabs: 2, settle, ..server.options.clone() };
+    let report = load(options).await;
+    let (churn, ledger) = (report.churn.unwrap(), report.ledger.unwrap());
+    assert_eq!((churn.left, churn.dropped, churn.came, churn.resumed), (30, 10, 40, 0));
+    assert_eq!((ledger.sessions, ledger.off), (90, 0), "{:?}", ledger.differences);
+    assert_eq!((ledger.messages, report.messages.unsent), (report.messages.planned, 0));
+    let ended = ledger.ended.unwrap();
+    assert_eq!((ended.closed, ended.lost, ended.not_checked), (80, 10, 0));
+    assert!(ended.lost_after.unwrap().min_ms >= 299.0, "{ended:?}");
+    assert_eq!(ledger.settled.unwrap().left, 0);
+    assert_eq!(report.errors, []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_that_come_back_are_the_same_to_the_byte() {
+    for tabs in [1, 4] {
+        let server = serve(|config| config.clients.echo = true).await;
+        let options = Options { churn: 40.0, drop: 0.5, resume: true, tabs, ..server.options.clone() };
+        let report = load(Options { duration: Duration::from_secs(2), ..options }).await;
+        let (churn, ledger) = (report.churn.unwrap(), report.ledger.unwrap());
+        assert_eq!((churn.left, churn.dropped, churn.came, churn.not_resumed), (40, 40, 40, 0));
+        assert_eq!(ledger.off, 0, "{:?}", ledger.differences);
+        assert!(churn.resumed >= 40 && (tabs > 1 || churn.resumed == 40), "{churn:?}");
+        assert_eq!((ledger.resumed, ledger.ended.unwrap().closed), (churn.resumed, 40));
+        assert_eq!((report.echo.unwrap().missing, report.other_messages), (0, 0));
+        assert_eq!(report.errors, []);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_gives_another_session_to_who_comes_back_is_found_out() {
+    let server = serve(|config| config.clients.rules.windows.resume_ms = 1).await;
+    let scopes = "browser=1".parse().unwrap();
+    let options = Options { churn: 20.0, drop: 1.0, resume: true, scopes, ..server.options.clone() };
+    let report = load(options).await;
+    let (ledger, churn) = (report.ledger.as_ref().unwrap(), report.churn.as_ref().unwrap());
+    // A third of them is back before the server learns of the loss.
+    assert!(churn.not_resumed > 5 && churn.resumed > 0, "{churn:?}");
+    assert_eq!(ledger.off, churn.not_resumed);
+    assert!(ledger.differences.iter().all(|difference| difference.field == "resumed"));
+    assert!(report.is_failed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_that_are_left_on_the_server_are_off_and_those_it_forgot_are_not() {
+    let server = serve(|config| config.clients.rules.max_ended = 10).await;
+    let options = Options { churn: 20.0, drop: 0.25, scopes: "browser=1".parse().unwrap(), ..server.options };
+    let report = load(Options { settle: Some(Duration::from_millis(1)), ..options }).await;
+    let ledger = report.ledger.unwrap();
+    assert_eq!((ledger.off, ledger.settled.unwrap().left), (5, 5));
+    let ended = ledger.ended.unwrap();
+    assert_eq!((ended.closed, ended.not_checked), (10, 55));
+}
+
 #[tokio::test]
 async fn a_port_where_nobody_listens_is_unreachable() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

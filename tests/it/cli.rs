@@ -126,7 +126,7 @@ fn every_format_holds_the_same_rows() {
 
 #[test]
 fn the_load_harness_finds_the_server_exact() {
-    let server = Server::start(&["--echo"]);
+    let server = Server::start(&["--echo", "--resume-window", "30s", "--resume-window-mobile", "30s"]);
     let load = |arguments: &[&str]| {
         let url = server.url("");
         headcount().args(["load", &url, "--admin", &server.admin_url()]).args(arguments).output().unwrap()
@@ -142,6 +142,10 @@ fn the_load_harness_finds_the_server_exact() {
         (&0.into(), &2400.into()),
         "{json}"
     );
+    let churn = ["--churn", "50%", "--drop", "0.2", "--resume", "--tabs", "3", "--settle", "10"];
+    let text = stdout(load(&[&arguments[..], &churn].concat()));
+    assert!(text.contains(" left, 12 dropped, ") && text.contains(" connections that came back\n"), "{text}");
+    assert!(text.contains(" 0 off\n  ended     ") && text.contains("  settled   no sessions left"), "{text}");
     let off = load(&["--sessions", "5", "--bytes", "70000", "--duration", "1", "--verify"]);
     let said = String::from_utf8_lossy(&off.stdout);
     assert_eq!(off.status.code(), Some(1), "{said}");

@@ -68,7 +68,7 @@ fn run(server: &Server, command: &str) -> String {
 
 #[test]
 fn every_example_shows_what_really_comes() {
-    let server = Server::start(&[]);
+    let server = Server::start(&["--resume-window", "30s", "--resume-window-mobile", "5m"]);
     let mut client = RawSocket::open(server.clients, "/ws/plant?username=billy&pageId=p1");
     client.send(TEXT, b"hello");
     client.barrier();

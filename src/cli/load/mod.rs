@@ -2,19 +2,18 @@
 
 mod bars;
 mod text;
+mod values;
 
 use std::{
     io::{self, Write as _},
-    str::FromStr,
     sync::Arc,
-    time::Duration,
 };
 
 use clap::Args;
-use http::{HeaderName, HeaderValue};
 use tokio_util::sync::CancellationToken;
 
-use super::{Failure, Outcome, descriptors, units::Span};
+use self::values::{Churn, Header, Rate, Seconds, Share};
+use super::{Failure, Outcome, descriptors};
 use crate::{
     load::{
         self, ByteRange, LoadError, Options, Plan, Progress, Report, ScopeShares, SourceAddresses, Target,
@@ -77,11 +76,12 @@ pub(super) struct Arguments {
     /// share of --sessions such as 2%
     #[arg(long, value_name = "N|SHARE", default_value = "0")]
     churn: Churn,
-    /// The share of those who leave that vanish without a close frame, such as 5% or 0.05. Before it vanishes a
-    /// session makes sure that all it sent has been read: what is under way may be read or not
+    /// The share of those who leave that vanish without a close frame, such as 5% or 0.05. First they make sure
+    /// that all they sent has been read: of what is under way nobody could say
     #[arg(long, value_name = "SHARE", default_value = "0")]
     drop: Share,
-    /// Sessions that vanish come back after 0.1 to 2 seconds, and must be the session they were
+    /// Sessions that vanish, or single tabs of them, come back after 0.1 to 2 seconds, and must be the session
+    /// they were
     #[arg(long)]
     resume: bool,
     /// A session has 1 to N connections, each with a page of its own
@@ -97,93 +97,6 @@ pub(super) struct Arguments {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
-}
-
-/// So often a second.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Rate(f64);
-
-impl FromStr for Rate {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let rate = text.parse().ok().filter(|rate| (0.0..=1_000_000.0).contains(rate));
-        rate.map(Self)
-            .ok_or_else(|| format!("{text:?} is no rate: write it like 0.5 or 100, at most 1000000"))
-    }
-}
-
-/// A share: `5%`, or `0.05`.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Share(f64);
-
-impl FromStr for Share {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let share = match text.strip_suffix('%') {
-            Some(percent) => percent.parse().ok().map(|percent: f64| percent / 100.0),
-            None => text.parse().ok(),
-        };
-        share
-            .filter(|share| (0.0..=1.0).contains(share))
-            .map(Self)
-            .ok_or_else(|| format!("{text:?} is no share: write it like 5% or 0.05, at most 100% or 1"))
-    }
-}
-
-/// Sessions a second: so many, or a share of all.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Churn {
-    Number(Rate),
-    Share(Share),
-}
-
-impl Churn {
-    fn of(self, sessions: u32) -> f64 {
-        match self {
-            Self::Number(Rate(rate)) => rate,
-            Self::Share(Share(share)) => share * f64::from(sessions),
-        }
-    }
-}
-
-impl FromStr for Churn {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text.ends_with('%') { text.parse().map(Self::Share) } else { text.parse().map(Self::Number) }
-    }
-}
-
-/// A duration; a number alone is seconds.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Seconds(Duration);
-
-impl FromStr for Seconds {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let is_number = text.parse::<f64>().is_ok();
-        let Span(duration) = if is_number { format!("{text}s").parse() } else { text.parse() }?;
-        Ok(Self(duration))
-    }
-}
-
-#[derive(Clone, Debug)]
-struct Header(HeaderName, HeaderValue);
-
-impl FromStr for Header {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let read = || {
-            let (name, value) = text.split_once(':')?;
-            Some(Self(name.trim().parse().ok()?, value.trim().parse().ok()?))
-        };
-        // The value may be a secret: it is not repeated.
-        read().ok_or_else(|| "a header is written like \"Name: value\"".to_owned())
-    }
 }
 
 /// Descriptors for all that is not a session: the runtime, the terminal, the admin plane.
@@ -328,6 +241,8 @@ impl From<LoadError> for Failure {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use clap::Parser;
 
     use super::*;
@@ -362,18 +277,6 @@ mod tests {
     }
 
     #[test]
-    fn a_duration_may_be_plain_seconds() {
-        let duration = |text: &str| text.parse::<Seconds>().ok().map(|seconds| seconds.0.as_millis());
-        assert_eq!(duration("30"), Some(30_000));
-        assert_eq!(duration("0.5"), Some(500));
-        assert_eq!(duration("30s"), Some(30_000));
-        assert_eq!(duration("5m"), Some(300_000));
-        for bad in ["", "x", "-1", "inf", "5 m"] {
-            assert_eq!(duration(bad), None, "{bad}");
-        }
-    }
-
-    #[test]
     fn what_cannot_be_is_refused_with_the_reason() {
         refused(
             "ws://127.0.0.1:9/chat --verify",
@@ -400,11 +303,5 @@ mod tests {
         let options = check("--sessions 500 --churn 2% --drop 0.05", 1024).unwrap();
         assert_eq!((options.churn, options.drop), (10.0, 0.05));
         assert_eq!(check("--churn 2.5", 1024).unwrap().churn, 2.5);
-    }
-
-    #[test]
-    fn headers_are_read_as_curl_reads_them() {
-        let Header(name, value) = "Authorization: Bearer a:b".parse().unwrap();
-        assert_eq!((name.as_str(), value.to_str().unwrap()), ("authorization", "Bearer a:b"));
     }
 }

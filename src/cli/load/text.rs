@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::{
     cli::units::human_bytes,
-    load::{Churn, Ended, Latency, Ledger, Report},
+    load::{Churn, Ended, Latency, Ledger, Report, Spread},
 };
 
 /// More differences than these are counted only; `--json` has them.
@@ -133,12 +133,16 @@ fn ledger(text: &mut String, report: &Report) {
 
 /// What the ledger says of sessions that are no more.
 fn endings(text: &mut String, ledger: &Ledger) {
-    if let Some(Ended { closed, lost, still_listed, not_checked }) = ledger.ended {
+    if let Some(Ended { closed, lost, lost_after, still_listed, not_checked }) = ledger.ended {
         let mut found = format!("{closed} closed");
-        for (count, what) in [(lost, "lost"), (still_listed, "vanished and still listed")] {
-            if count > 0 {
-                found += &format!(", {count} {what}");
-            }
+        if lost > 0 {
+            found += &format!(", {lost} lost");
+        }
+        if let Some(Spread { min_ms, max_ms }) = lost_after {
+            found += &format!(" after {} to {}", seconds(min_ms), seconds(max_ms));
+        }
+        if still_listed > 0 {
+            found += &format!(", {still_listed} still listed");
         }
         line!(text, "  ended     {found}");
         if not_checked > 0 {
@@ -242,12 +246,13 @@ ledger: 98 sessions, 980 messages, 133280 bytes, 1 off
         let record = Record { churn: counts(), ..Record::new() };
         report.churn = Some((&record).into());
         let ledger = report.ledger.as_mut().unwrap();
-        ledger.ended = Some(Ended { closed: 400, lost: 20, still_listed: 5, not_checked: 3 });
+        let lost_after = Some(Spread { min_ms: 30_010.0, max_ms: 30_260.0 });
+        ledger.ended = Some(Ended { closed: 400, lost: 20, lost_after, still_listed: 5, not_checked: 3 });
         ledger.settled = Some(Settled { left: 0, took_ms: 31_250.0 });
         let text = of(&report);
         for expected in [
             "churn       428 left, 25 dropped, 425 came, 3 were refused\nresumed     7 of 8 connections that came back\n",
-            "1 off\n  ended     400 closed, 20 lost, 5 vanished and still listed\n",
+            "1 off\n  ended     400 closed, 20 lost after 30.0 s to 30.3 s, 5 still listed\n",
             "  unchecked 3: they have left the server's history, which keeps the latest\n",
             "  settled   no sessions left on the server 31.2 s after the end\n  load-0badcafe-7  total",
         ] {

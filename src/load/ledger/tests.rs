@@ -15,6 +15,7 @@ fn entry() -> Entry {
         recent_bytes: 20,
         resumed: 0,
         fate: Fate::Standing,
+        vanished_at: None,
         broken: None,
     }
 }
@@ -113,6 +114,7 @@ fn ended() -> EndedSession {
         project: "project-01".to_owned(),
         session_scope: SessionScope::Ios,
         user_agent: "iPhone".to_owned(),
+        ended_at: "2026-11-21T04:00:30.500Z".to_owned(),
         reason: "closed".to_owned(),
         page_ids: vec!["load-1-0".to_owned()],
         recent_bytes_sent: 20,
@@ -145,7 +147,7 @@ fn ends(entry: Entry, at_end: &Books, settled: Option<&Books>, expected: Result<
     }
 }
 
-const NONE: Ended = Ended { closed: 0, lost: 0, still_listed: 0, not_checked: 0 };
+const NONE: Ended = Ended { closed: 0, lost: 0, lost_after: None, still_listed: 0, not_checked: 0 };
 
 #[test]
 fn whoever_closed_is_in_the_history_and_nowhere_else() {
@@ -175,6 +177,23 @@ fn whoever_vanished_is_listed_until_it_is_in_the_history_as_lost() {
     let mut wrong = row();
     wrong.total_bytes_sent = 61;
     ends(vanished(), &books(vec![wrong], vec![]), None, Err(("totalBytesSent", "60", "61")));
+}
+
+#[test]
+fn how_long_lost_sessions_were_kept_is_told() {
+    let vanished = |number: u32, at: &str| Entry {
+        pages: vec![format!("load-1-{number}")],
+        vanished_at: Some(at.parse().unwrap()),
+        ..with(Fate::Vanished)
+    };
+    let entries = [vanished(0, "2026-11-21T04:00:00.500Z"), vanished(1, "2026-11-21T04:00:00.250Z")];
+    let lost = |entry: &Entry| EndedSession { page_ids: entry.pages.clone(), ..lost() };
+    let lost: Vec<_> = entries
+        .iter()
+        .map(|entry| EndedSession { id: format!("x{}", entry.pages[0]), ..lost(entry) })
+        .collect();
+    let ended = compare("load-1-", &entries, &books(vec![], lost), None).ended.unwrap();
+    assert_eq!(ended.lost_after, Some(Spread { min_ms: 30_000.0, max_ms: 30_250.0 }));
 }
 
 #[test]
