@@ -60,6 +60,7 @@ mod info;
 mod membership;
 mod outlet;
 mod presence;
+mod quota;
 mod registry;
 mod scope;
 #[expect(clippy::module_inception, reason = "the module is named for what it holds: one session")]
@@ -74,7 +75,9 @@ pub use info::SessionInfo;
 pub use membership::{Membership, PageError};
 pub use outlet::{Order, Outlet, control_message};
 pub use presence::Page;
-pub use registry::{JoinError, Limits, Registry, Rules};
+pub use quota::Limits;
+pub(crate) use quota::place_of;
+pub use registry::{JoinError, OneSessionPerUser, Registry, Rules};
 pub use scope::{SessionScope, UnknownScope};
 pub use session::{Identity, Joining, Session};
 pub use token::ResumeToken;

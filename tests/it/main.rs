@@ -5,6 +5,7 @@
 mod architecture;
 mod autobahn;
 mod bad_input;
+mod caps;
 mod cli;
 mod counting;
 mod harness;
