@@ -29,8 +29,10 @@
 //! ```
 //!
 //! Read in this order: [`SessionInfo`] is the row an administrator sees; [`Session`] is what the server keeps;
-//! [`Registry`] is all of them; [`Glob`] picks some; [`text`] keeps hostile input harmless.
+//! [`Registry`] is all of them; [`Glob`] picks some, [`filter`] by any field; [`text`] keeps hostile input
+//! harmless.
 
+pub mod filter;
 mod glob;
 mod info;
 mod registry;
