@@ -50,11 +50,12 @@
 //!
 //! Read in this order: [`SessionInfo`] is the row an administrator sees; [`Session`] is what the server keeps;
 //! `presence` is its life, as bookkeeping alone; [`Registry`] is all of them; [`Membership`] is one connection's
-//! place in one; [`Glob`] picks some; [`text`] keeps hostile input harmless.
+//! place in one; [`Glob`] picks some, [`filter`] by any field; [`text`] keeps hostile input harmless.
 
 mod deadlines;
 mod ended;
 mod ending;
+pub mod filter;
 mod glob;
 mod info;
 mod membership;

@@ -368,6 +368,11 @@ impl Registry {
         self.ended.read()
     }
 
+    /// How many rows any question can be about: sessions that are live, and those that are remembered.
+    pub fn rows(&self) -> usize {
+        self.len() + self.ended.len()
+    }
+
     /// The limits in force.
     pub fn limits(&self) -> &Limits {
         &self.rules.limits
