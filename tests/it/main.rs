@@ -14,3 +14,4 @@ mod query;
 mod readme;
 mod real_clients;
 mod scripting;
+mod tabs;
