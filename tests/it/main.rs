@@ -15,3 +15,4 @@ mod query;
 mod readme;
 mod real_clients;
 mod scripting;
+mod tabs;
