@@ -31,11 +31,24 @@ pub struct ClientsConfig {
     pub max_send_buffer_bytes: usize,
     /// Every client is asked so often whether it is there; silent for two and a half of these, it is lost.
     pub heartbeat: Duration,
+    /// How fast clients may come and send.
+    pub rates: Rates,
     /// How many sessions there may be, how long what is gone may come back, how many ended ones are remembered.
     pub rules: Rules,
     /// The most sockets at a time: those of sessions, those that are still being asked who they are, and those
     /// that are told there is no place.
     pub max_open: usize,
+}
+
+/// How much there may be in a second; `None` is no limit.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rates {
+    /// Upgrades begun from one address, or one /64 of IPv6.
+    pub connects: Option<u32>,
+    /// Messages of one connection.
+    pub messages: Option<u32>,
+    /// Payload bytes of one connection.
+    pub bytes: Option<u64>,
 }
 
 /// The admin plane: who may ask, and how much.
@@ -62,6 +75,8 @@ pub struct AdminConfig {
 /// The end of a server: connections are asked to leave, and after a while cut.
 #[derive(Clone, Copy, Debug)]
 pub struct DrainConfig {
+    /// Over how long the connections are told to leave, so that they do not all come back at once.
+    pub spread: Duration,
     /// How long connections may take to leave.
     pub grace_period: Duration,
 }
@@ -75,11 +90,14 @@ impl Default for ClientsConfig {
             request_timeout: Duration::from_secs(5),
             max_send_buffer_bytes: 256 * 1024,
             heartbeat: Duration::from_secs(15),
+            rates: Rates::default(),
             rules: Rules {
                 limits: Limits {
                     max_sessions: Some(100_000),
                     max_sessions_per_address: Some(10_000),
                     max_sessions_per_user: None,
+                    max_sessions_per_project: None,
+                    max_unauthenticated: None,
                     max_connections_per_session: Some(100),
                     max_pages_per_session: Some(200),
                 },
@@ -107,7 +125,7 @@ impl Default for AdminConfig {
 
 impl Default for DrainConfig {
     fn default() -> Self {
-        Self { grace_period: Duration::from_secs(5) }
+        Self { spread: Duration::from_secs(1), grace_period: Duration::from_secs(5) }
     }
 }
 

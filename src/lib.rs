@@ -8,9 +8,9 @@
 //!
 //! ```text
 //!  client ── edge::accept ── clients::upgrade ── clients::connection ──► session::Session (its own, no look-up)
-//!                                 │ join                                          │
-//!                                 └────────────► session::Registry ◄── leave ─────┘
-//!                                                      │ select
+//!                                 │ join                 ▲  │ leave
+//!                                 └─► session::Registry ─┘◄─┘      the registry tells a connection by its Outlet
+//!                                       │ select, ended
 //!  administrator ── edge::accept ── admin::http ── admin::rpc ── admin::methods ──► rows
 //! ```
 //!
@@ -36,8 +36,10 @@
 //! 2. `dashmap` is named in `session/registry.rs` alone. No guard of it leaves that file, and none lives across an
 //!    `.await` (`.clippy.toml` denies it).
 //! 3. A client has joined before it can see the 101, and has left before it can see the answer to its close frame.
-//! 4. One task owns one connection. Leaving is a `Drop`, so a panic or an abort leaks no session.
+//! 4. One task owns one connection. Leaving is a `Drop`, so a panic or an abort leaks no session: it loses the
+//!    connection, as a cut cable does.
 //! 5. Every buffer, list and wait has a bound with a name in [`config`] or a constant beside its use.
+//!    A client that does not read is closed, and counted as a slow consumer.
 //! 6. A row is never torn: `recentBytesSent` and `totalBytesSent` are of the same message.
 //! 7. An answer of many rows is made off the threads that serve sockets.
 //! 8. [`server::run`] binds nothing and decides nothing about its end: the caller does both.
@@ -53,6 +55,12 @@
 //!   several writers; an uncontended lock costs a few nanoseconds, and a row cannot be torn by construction.
 //! - **tungstenite does not tell of every frame** (parts of a message, for one), but each must restart `lastComm`.
 //!   So the stream under it notes whenever bytes come: the silence ends with the first byte of a frame, not its last.
+//! - **The life of a session is bookkeeping without a clock or a task** (`session/presence.rs`): connections, the pages
+//!   they serve, and until when what was lost is kept. Every change answers whether the session ends by it. A session
+//!   that ends leaves the map and enters the history under one guard.
+//! - **One timer pings everybody** (`clients/heart.rs`): a connection has its turn on a wheel for life, drawn by lot.
+//! - **A resume token carries the session's id in the clear**, before its 128 secret bits: the session is found by what
+//!   is no secret, and the secret is then compared in constant time.
 //! - **A failing connection is read on after its close frame**: a socket closed with unread data is reset, and the
 //!   reset may destroy the frame that says why.
 

@@ -170,6 +170,34 @@ impl QueryClient {
         self.call("getHistory", &json!({"limit": -1})).await
     }
 
+    /// `closeSession`: ends a session, with words for its client.
+    ///
+    /// # Errors
+    ///
+    /// A [`QueryError`]; [`QueryError::Server`] if the session is not live.
+    pub async fn close_session(&mut self, id: &str, message: Option<&str>) -> Result<(), QueryError> {
+        let params = json!({"sessionId": id, "message": message});
+        self.call::<Value>("closeSession", &params).await.map(drop)
+    }
+
+    /// `sendMessage`: to a session or one page of it; answers whether any client took it.
+    ///
+    /// # Errors
+    ///
+    /// A [`QueryError`]; [`QueryError::Server`] if there is no such session or page.
+    pub async fn send_message(
+        &mut self,
+        id: &str,
+        page: Option<&str>,
+        message_type: &str,
+        payload: &Value,
+    ) -> Result<bool, QueryError> {
+        let params =
+            json!({"sessionId": id, "pageId": page, "messageType": message_type, "payload": payload});
+        let answer: Value = self.call("sendMessage", &params).await?;
+        Ok(answer["delivered"].as_u64() > Some(0))
+    }
+
     async fn call<T: DeserializeOwned>(&mut self, method: &str, params: &Value) -> Result<T, QueryError> {
         #[derive(Deserialize)]
         struct Response<T> {

@@ -5,13 +5,7 @@ use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, time};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{
-    admin::AdminPlane,
-    clients::{ClientPlane, Heart},
-    config::Config,
-    edge::clock::Clock,
-    session::Registry,
-};
+use crate::{admin::AdminPlane, clients::ClientPlane, config::Config, edge::clock::Clock, session::Registry};
 
 /// The two sockets of section 1 of the protocol.
 #[derive(Debug)]
@@ -87,15 +81,7 @@ pub async fn run(listeners: Listeners, config: Config, shutdown: impl Future<Out
     let registry = Arc::new(Registry::new(config.clients.rules));
     let clock = Clock::start();
     let draining = CancellationToken::new();
-    let clients = Arc::new(ClientPlane {
-        heart: Heart::new(config.clients.heartbeat),
-        config: config.clients,
-        registry: registry.clone(),
-        clock,
-        draining: draining.clone(),
-        cut: CancellationToken::new(),
-        connections: TaskTracker::new(),
-    });
+    let clients = Arc::new(ClientPlane::new(config.clients, registry.clone(), clock, draining.clone()));
     let admin = Arc::new(AdminPlane::new(config.admin, registry, clock, draining.clone()));
     let serving = async {
         tokio::join!(clients.clone().run(listeners.clients), admin.clone().run(listeners.admin),);
@@ -107,7 +93,7 @@ pub async fn run(listeners: Listeners, config: Config, shutdown: impl Future<Out
         draining.cancel();
         let cut = tokio::select! {
             cut = leave(&clients.connections, config.drain.grace_period) => cut,
-            () = clients.ask_to_leave() => unreachable!("it asks until it is dropped"),
+            () = clients.ask_to_leave(config.drain.spread) => unreachable!("it asks until it is dropped"),
         };
         clients.cut.cancel();
         // Administrators may watch the clients leave; then it is their turn.

@@ -4,20 +4,25 @@ use std::{net::IpAddr, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use super::{methods::Methods, rpc::Error};
 use crate::{
     edge::clock::Clock,
-    session::{EndReason, EndedSession, SessionScope},
+    session::{
+        EndReason, EndedSession, SessionScope,
+        filter::{Field, Filter, Kind, Record, Value},
+    },
 };
 
 /// How many items an answer has unless more are asked for.
 const DEFAULT_LIMIT: i64 = 100;
 
-/// What is asked for: sessions that ended from then to then, the newest first.
+/// What is asked for: sessions that fit and ended from then to then, the newest first.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct GetHistory {
+    filter: Option<Box<RawValue>>,
     from: Option<DateTime<Utc>>,
     to: Option<DateTime<Utc>>,
     limit: Option<i64>,
@@ -42,6 +47,82 @@ struct Item<'a> {
     recent_bytes_sent: u64,
     total_bytes_sent: u64,
     bytes_received: u64,
+}
+
+/// An ended session as a filter sees it: with the wall's times.
+struct Seen<'a> {
+    ended: &'a EndedSession,
+    clock: Clock,
+}
+
+/// The fields that a filter may name: those of [`Item`], by the same names.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Column {
+    Id,
+    Username,
+    Project,
+    SessionScope,
+    ClientAddress,
+    UserAgent,
+    Authorized,
+    ConnectedAt,
+    EndedAt,
+    DurationMs,
+    Reason,
+    PageIds,
+    RecentBytesSent,
+    TotalBytesSent,
+    BytesReceived,
+}
+
+impl Field for Column {
+    const ALL: &'static [(Self, &'static str, Kind)] = &[
+        (Self::Id, "id", Kind::Text),
+        (Self::Username, "username", Kind::Text),
+        (Self::Project, "project", Kind::Text),
+        (Self::SessionScope, "sessionScope", Kind::Text),
+        (Self::ClientAddress, "clientAddress", Kind::Address),
+        (Self::UserAgent, "userAgent", Kind::Text),
+        (Self::Authorized, "authorized", Kind::Bool),
+        (Self::ConnectedAt, "connectedAt", Kind::Time),
+        (Self::EndedAt, "endedAt", Kind::Time),
+        (Self::DurationMs, "durationMs", Kind::Number),
+        (Self::Reason, "reason", Kind::Text),
+        (Self::PageIds, "pageIds", Kind::Texts),
+        (Self::RecentBytesSent, "recentBytesSent", Kind::Number),
+        (Self::TotalBytesSent, "totalBytesSent", Kind::Number),
+        (Self::BytesReceived, "bytesReceived", Kind::Number),
+    ];
+}
+
+impl Record for Seen<'_> {
+    type Field = Column;
+
+    fn id(&self) -> &str {
+        &self.ended.identity.id
+    }
+
+    fn value(&self, column: Column) -> Value<'_> {
+        let Self { ended, clock } = self;
+        let identity = &ended.identity;
+        match column {
+            Column::Id => Value::Text(&identity.id),
+            Column::Username => Value::Text(&identity.username),
+            Column::Project => Value::Text(&identity.project),
+            Column::SessionScope => Value::Text(identity.scope.as_str()),
+            Column::ClientAddress => Value::Address(identity.client_address),
+            Column::UserAgent => Value::Text(&identity.user_agent),
+            Column::Authorized => Value::Bool(identity.authorized),
+            Column::ConnectedAt => Value::Time(clock.unix_ms(ended.began_ms)),
+            Column::EndedAt => Value::Time(clock.unix_ms(ended.ended_ms)),
+            Column::DurationMs => Value::Number(ended.ended_ms.saturating_sub(ended.began_ms)),
+            Column::Reason => Value::Text(ended.reason.as_str()),
+            Column::PageIds => Value::Texts(&ended.page_ids),
+            Column::RecentBytesSent => Value::Number(ended.recent_bytes_sent),
+            Column::TotalBytesSent => Value::Number(ended.total_bytes_sent),
+            Column::BytesReceived => Value::Number(ended.bytes_received),
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -72,9 +153,13 @@ pub(super) fn get_history(methods: &Methods, asked: &GetHistory, out: &mut Vec<u
     let clock = methods.clock;
     let from_ms = asked.from.map_or(0, |from| clock.ms_of(from));
     let to_ms = asked.to.map_or(u64::MAX, |to| clock.ms_of(to));
+    let filter = asked.filter.as_ref().map(|raw| Filter::from_json(raw.get())).transpose();
+    let filter = filter.map_err(|error| Error::invalid_params(error.to_string()))?.unwrap_or_default();
     let (ended, forgotten) = methods.registry.ended();
     let total = ended.len();
-    let fits = |ended: &&Arc<EndedSession>| (from_ms..=to_ms).contains(&ended.ended_ms);
+    let fits = |ended: &&Arc<EndedSession>| {
+        (from_ms..=to_ms).contains(&ended.ended_ms) && filter.matches(&Seen { ended, clock })
+    };
     let matching: Vec<_> = ended.iter().filter(fits).collect();
     let answer = Answer {
         metadata: Metadata { total, matching: matching.len(), limit, forgotten },

@@ -108,7 +108,7 @@ impl Methods {
         const LIGHT_ROWS: usize = 256;
         /// A plain request with a filter has about so many bytes.
         const PLAIN_REQUEST: usize = 100;
-        self.registry.len().saturating_mul(1 + asked_bytes / PLAIN_REQUEST) > 2 * LIGHT_ROWS
+        self.registry.rows().saturating_mul(1 + asked_bytes / PLAIN_REQUEST) > 2 * LIGHT_ROWS
     }
 }
 

@@ -1,5 +1,6 @@
 //! The command line: the only place that reads arguments and the environment, prints, and exits.
 
+mod act;
 mod demo;
 mod descriptors;
 mod load;
@@ -33,9 +34,11 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Close(act::Close),
     Demo(demo::Arguments),
     Load(load::Arguments),
-    Serve(serve::Arguments),
+    Send(act::Send),
+    Serve(Box<serve::Arguments>),
     Sessions(sessions::Arguments),
 }
 
@@ -107,9 +110,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => return explain(&error),
     };
     let outcome = match arguments.command {
+        Command::Close(arguments) => act::close(&arguments),
+        Command::Send(arguments) => act::send(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Load(arguments) => load::run(arguments),
-        Command::Serve(arguments) => serve::run(arguments),
+        Command::Serve(arguments) => serve::run(*arguments),
         Command::Sessions(arguments) => sessions::run(arguments),
     };
     match outcome {
@@ -149,6 +154,15 @@ fn interrupted() -> io::Result<impl Future<Output = ()>> {
             _ = terminate.recv() => {}
         }
     })
+}
+
+/// Does something unless a signal ends it first, which is no failure.
+async fn until_interrupted(work: impl Future<Output = Outcome>) -> Outcome {
+    let stop = interrupted()?;
+    tokio::select! {
+        outcome = work => outcome,
+        () = stop => Ok(()),
+    }
 }
 
 /// Words for a person, on stderr. Nobody may be there to read them; that is no failure.

@@ -5,13 +5,14 @@ use std::{
 };
 
 use clap::Args;
+use tokio::sync::oneshot;
 use tracing::Level;
 use tracing_subscriber::{
     filter::Targets, fmt::time::ChronoUtc, layer::SubscriberExt, util::SubscriberInitExt,
 };
 
 use super::{
-    Outcome, descriptors,
+    Failure, Outcome, descriptors,
     settings::{Checked, LogLevel, Settings},
 };
 use crate::server::{self, Drained, Listeners};
@@ -41,10 +42,31 @@ async fn serve(settings: Checked) -> Outcome {
     for warning in settings.warnings {
         tracing::warn!("{warning}");
     }
-    let Drained { connections, cut } = server::run(listeners, settings.config, shutdown).await;
+    let (draining, drain_begun) = oneshot::channel();
+    let shutdown = async move {
+        shutdown.await;
+        let _ = draining.send(());
+    };
+    let drained = tokio::select! {
+        drained = server::run(listeners, settings.config, shutdown) => drained,
+        // Whoever signals twice does not want to wait.
+        () = signalled_again(drain_begun) => {
+            return Err(Failure::Failed("ended at once by a second signal; what was open is cut".to_owned()));
+        }
+    };
+    let Drained { connections, cut } = drained;
     let left = connections.saturating_sub(cut);
     super::tell(format_args!("drained: {connections} connections were open, {left} left, {cut} were cut"));
     Ok(())
+}
+
+/// Completes with the first signal after the drain has begun.
+async fn signalled_again(drain_begun: oneshot::Receiver<()>) {
+    let _ = drain_begun.await;
+    match super::interrupted() {
+        Ok(signal) => signal.await,
+        Err(_) => std::future::pending().await,
+    }
 }
 
 /// Says where the server is and what to try next. A server whose words nobody reads serves all the same.

@@ -53,14 +53,8 @@ pub(super) fn run(arguments: Arguments) -> Outcome {
     if every.is_some_and(|every| every < Duration::from_millis(100)) {
         return Err(Failure::Usage("watch must be at least 100ms".to_owned()));
     }
-    super::runtime()?.block_on(async {
-        let stop = super::interrupted()?;
-        let question = Question { user, project };
-        tokio::select! {
-            outcome = show(&admin, &question, output, every) => outcome,
-            () = stop => Ok(()),
-        }
-    })
+    let question = Question { user, project };
+    super::runtime()?.block_on(super::until_interrupted(show(&admin, &question, output, every)))
 }
 
 async fn show(admin: &str, question: &Question, output: Output, every: Option<Duration>) -> Outcome {

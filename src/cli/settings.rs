@@ -7,11 +7,11 @@ use serde::Deserialize;
 
 use super::{
     Failure,
-    units::{Size, Span},
+    units::{IdleTimes, Size, Span},
 };
 use crate::{
-    config::{AdminConfig, ClientsConfig, Config, DrainConfig, check_exposure},
-    session::{Limits, Rules, Windows},
+    config::{AdminConfig, ClientsConfig, Config, DrainConfig, Rates, check_exposure},
+    session::{Limits, OneSessionPerUser, Rules, Windows},
 };
 
 /// Where a client's user name comes from (PROTOCOL 2.3).
@@ -24,6 +24,18 @@ pub(super) enum IdentityMode {
     Jwt,
     /// From a trusted proxy's header (not in this build).
     Header,
+}
+
+/// What becomes of a user's second login.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum OneLogin {
+    /// It is allowed.
+    Off,
+    /// It is refused.
+    Reject,
+    /// It ends the first.
+    Replace,
 }
 
 /// The settings of `serve`. In the file they have the flags' names, without the dashes before.
@@ -57,6 +69,27 @@ pub(super) struct Settings {
     /// The most sessions of one named user; 0 is no limit [default: 0]
     #[arg(long, env = "HEADCOUNT_MAX_SESSIONS_PER_USER", value_name = "N")]
     max_sessions_per_user: Option<usize>,
+    /// The most sessions in one project; 0 is no limit [default: 0]
+    #[arg(long, env = "HEADCOUNT_MAX_SESSIONS_PER_PROJECT", value_name = "N")]
+    max_sessions_per_project: Option<usize>,
+    /// The most sessions without a user; 0 is no limit [default: 0]
+    #[arg(long, env = "HEADCOUNT_MAX_UNAUTHENTICATED", value_name = "N")]
+    max_unauthenticated: Option<usize>,
+    /// A user's second login: off (allowed), reject or replace [default: off]
+    #[arg(long, env = "HEADCOUNT_ONE_SESSION_PER_USER", value_name = "RULE")]
+    one_session_per_user: Option<OneLogin>,
+    /// End sessions whose user did nothing for so long: 30m, or by scope: browser=30m,ios=2h [default: never]
+    #[arg(long, env = "HEADCOUNT_IDLE_TIMEOUT", value_name = "TIMES")]
+    idle_timeout: Option<IdleTimes>,
+    /// The most connections begun a second from one address; 0 is no limit [default: 0]
+    #[arg(long, env = "HEADCOUNT_MAX_CONNECT_RATE", value_name = "N")]
+    max_connect_rate: Option<u32>,
+    /// The most messages a second of one connection; 0 is no limit [default: 0]
+    #[arg(long, env = "HEADCOUNT_MAX_MESSAGE_RATE", value_name = "N")]
+    max_message_rate: Option<u32>,
+    /// The most payload bytes a second of one connection; 0 is no limit [default: 0]
+    #[arg(long, env = "HEADCOUNT_MAX_BYTE_RATE", value_name = "SIZE")]
+    max_byte_rate: Option<Size>,
     /// The most connections of one session; 0 is no limit [default: 100]
     #[arg(long, env = "HEADCOUNT_MAX_CONNECTIONS_PER_SESSION", value_name = "N")]
     max_connections_per_session: Option<usize>,
@@ -87,6 +120,9 @@ pub(super) struct Settings {
     /// How long connections may take to leave when the server ends [default: 5s]
     #[arg(long, env = "HEADCOUNT_GRACE_PERIOD", value_name = "TIME")]
     grace_period: Option<Span>,
+    /// Over how long the connections are told to leave when the server ends [default: 1s]
+    #[arg(long, env = "HEADCOUNT_DRAIN_SPREAD", value_name = "TIME")]
+    drain_spread: Option<Span>,
     /// Origins of pages that may connect as clients besides those of the same host, comma-separated
     #[arg(long, env = "HEADCOUNT_ALLOWED_ORIGINS", value_name = "ORIGINS", value_delimiter = ',')]
     allowed_origins: Option<Vec<String>>,
@@ -153,6 +189,14 @@ impl Settings {
             max_sessions: self.max_sessions.or(file.max_sessions),
             max_sessions_per_address: self.max_sessions_per_address.or(file.max_sessions_per_address),
             max_sessions_per_user: self.max_sessions_per_user.or(file.max_sessions_per_user),
+            max_sessions_per_project: self.max_sessions_per_project.or(file.max_sessions_per_project),
+            max_unauthenticated: self.max_unauthenticated.or(file.max_unauthenticated),
+            one_session_per_user: self.one_session_per_user.or(file.one_session_per_user),
+            idle_timeout: self.idle_timeout.or(file.idle_timeout),
+            max_connect_rate: self.max_connect_rate.or(file.max_connect_rate),
+            max_message_rate: self.max_message_rate.or(file.max_message_rate),
+            max_byte_rate: self.max_byte_rate.or(file.max_byte_rate),
+            drain_spread: self.drain_spread.or(file.drain_spread),
             max_connections_per_session: self
                 .max_connections_per_session
                 .or(file.max_connections_per_session),
@@ -220,6 +264,11 @@ impl Settings {
                         .map_or(clients.max_send_buffer_bytes, |size| size.0.max(1024)),
                     heartbeat: more_than_nothing("heartbeat", self.heartbeat, clients.heartbeat)?,
                     rules,
+                    rates: Rates {
+                        connects: self.max_connect_rate.filter(|n| *n > 0),
+                        messages: self.max_message_rate.filter(|n| *n > 0),
+                        bytes: self.max_byte_rate.map(|size| size.0 as u64).filter(|n| *n > 0),
+                    },
                     max_open: places.sessions + places.beside_sessions,
                 },
                 admin: AdminConfig {
@@ -231,6 +280,7 @@ impl Settings {
                     ..admin
                 },
                 drain: DrainConfig {
+                    spread: span(self.drain_spread, DrainConfig::default().spread),
                     grace_period: span(self.grace_period, DrainConfig::default().grace_period),
                 },
             },
@@ -243,7 +293,7 @@ impl Settings {
         let window = |set: Option<Span>, default| {
             set.map_or(default, |span| u64::try_from(span.0.as_millis()).unwrap_or(u64::MAX))
         };
-        let Rules { limits, windows, max_ended } = ClientsConfig::default().rules;
+        let Rules { limits, windows, max_ended, .. } = ClientsConfig::default().rules;
         Rules {
             limits: Limits {
                 max_sessions: limit(self.max_sessions, Some(places.sessions)),
@@ -252,6 +302,11 @@ impl Settings {
                     limits.max_sessions_per_address,
                 ),
                 max_sessions_per_user: limit(self.max_sessions_per_user, limits.max_sessions_per_user),
+                max_sessions_per_project: limit(
+                    self.max_sessions_per_project,
+                    limits.max_sessions_per_project,
+                ),
+                max_unauthenticated: limit(self.max_unauthenticated, limits.max_unauthenticated),
                 max_connections_per_session: limit(
                     self.max_connections_per_session,
                     limits.max_connections_per_session,
@@ -264,6 +319,15 @@ impl Settings {
                 reload_ms: window(self.reload_grace, windows.reload_ms),
             },
             max_ended: self.max_ended.unwrap_or(max_ended),
+            one_session_per_user: self.one_session_per_user.map_or(
+                OneSessionPerUser::Off,
+                |rule| match rule {
+                    OneLogin::Off => OneSessionPerUser::Off,
+                    OneLogin::Reject => OneSessionPerUser::Reject,
+                    OneLogin::Replace => OneSessionPerUser::Replace,
+                },
+            ),
+            idle_ms: self.idle_timeout.map_or([None; 4], |times| times.0),
         }
     }
 }

@@ -4,6 +4,8 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Deserializer, de::Error as _};
 
+use crate::session::SessionScope;
+
 /// A duration as it is written: `250ms`, `30s`, `5m`, `1.5h`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Span(pub(crate) Duration);
@@ -31,6 +33,44 @@ impl FromStr for Span {
             Ok(duration) if duration <= longest => Ok(Self(duration)),
             _ => Err(format!("{text:?} is too long: a year is the most")),
         }
+    }
+}
+
+/// How long a user may do nothing, by scope in the order of [`SessionScope::ALL`]; in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct IdleTimes(pub(crate) [Option<u64>; 4]);
+
+impl FromStr for IdleTimes {
+    type Err = String;
+
+    /// `30m` for all, or `browser=30m,designer=8h` for some.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let ms = |text: &str| {
+            let Span(duration) = text.parse()?;
+            u64::try_from(duration.as_millis())
+                .map(|ms| Some(ms).filter(|ms| *ms > 0))
+                .map_err(|_| text.to_owned())
+        };
+        if !text.contains('=') {
+            return Ok(Self([ms(text)?; 4]));
+        }
+        let mut times = [None; 4];
+        for part in text.split(',') {
+            let (scope, time) =
+                part.split_once('=').ok_or_else(|| format!("{part:?} is not of the form scope=time"))?;
+            let at = SessionScope::ALL
+                .iter()
+                .position(|known| known.as_str() == scope.trim())
+                .ok_or_else(|| format!("{scope:?} is no scope: designer, browser, ios and android are"))?;
+            times[at] = ms(time.trim())?;
+        }
+        Ok(Self(times))
+    }
+}
+
+impl<'de> Deserialize<'de> for IdleTimes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }
 
@@ -131,6 +171,17 @@ mod tests {
         assert_eq!(read("5m"), Some(Duration::from_secs(300)));
         assert_eq!(read("1.5h"), Some(Duration::from_secs(5400)));
         for bad in ["", "30", "s", "-1s", "1 s", "1d", "1.1.1s", "999999999999999999999h"] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn idle_times_are_for_all_scopes_or_by_scope() {
+        let read = |text: &str| text.parse::<IdleTimes>().ok().map(|times| times.0);
+        assert_eq!(read("2s"), Some([Some(2_000); 4]));
+        assert_eq!(read("0s"), Some([None; 4]));
+        assert_eq!(read("browser=1s, ios=2s"), Some([None, Some(1_000), Some(2_000), None]));
+        for bad in ["", "browser", "browser=", "desktop=1s", "browser=1", "browser=1s,"] {
             assert_eq!(read(bad), None, "{bad}");
         }
     }

@@ -21,9 +21,11 @@ use super::{
     control::{self, ToClient},
     line::{Line, Signal},
     listener::ClientPlane,
+    pace::Bucket,
     stamped::Stamped,
 };
 use crate::{
+    config::Rates,
     edge::websocket::{self, CLOSE_TIMEOUT, close_frame, close_frame_for},
     session::{EndReason, Leaving, Membership, Order},
 };
@@ -43,7 +45,8 @@ pub(super) async fn run<S>(
     let limits =
         websocket::limits(plane.config.max_message_bytes).max_write_buffer_size(plane.max_write_buffer());
     let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(limits)).await;
-    let mut connection = Connection { socket, membership, line, plane, unflushed: false };
+    let pace = Pace::new(plane);
+    let mut connection = Connection { socket, membership, line, plane, pace, unflushed: false };
     let ending = match connection.welcome(&page_id) {
         Ok(()) => connection.converse().await,
         Err(ending) => ending,
@@ -57,12 +60,44 @@ struct Connection<'a, S> {
     membership: Membership,
     line: Arc<Line>,
     plane: &'a ClientPlane,
+    pace: Pace,
     /// Something was begun to send and has not been taken by the system yet.
     unflushed: bool,
 }
 
+/// What this connection may still send in this second.
+#[derive(Default)]
+struct Pace {
+    messages: Option<Bucket>,
+    bytes: Option<Bucket>,
+}
+
+impl Pace {
+    fn new(plane: &ClientPlane) -> Self {
+        let now_ms = plane.clock.now_ms();
+        let Rates { messages, bytes, .. } = plane.config.rates;
+        Self {
+            messages: messages.map(|rate| Bucket::full(rate.into(), now_ms)),
+            bytes: bytes.map(|rate| Bucket::full(rate, now_ms)),
+        }
+    }
+
+    /// Whether a message of this size keeps to the rates. Costs nothing where there are none.
+    fn allows(&mut self, bytes: usize, plane: &ClientPlane) -> bool {
+        let Rates { messages: message_rate, bytes: byte_rate, .. } = plane.config.rates;
+        let take = |bucket: &mut Option<Bucket>, rate: Option<u64>, amount: u64| match (bucket, rate) {
+            (Some(bucket), Some(rate)) => bucket.take(amount, rate, plane.clock.now_ms()),
+            _ => true,
+        };
+        take(&mut self.messages, message_rate.map(u64::from), 1)
+            && take(&mut self.bytes, byte_rate, bytes as u64)
+    }
+}
+
 /// How a connection ends.
 enum Ending {
+    /// More came in a second than may.
+    TooFast,
     /// With the peer's close frame.
     Closed(Option<CloseFrame>),
     /// With an error of the stream, or of what came over it.
@@ -163,6 +198,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
                 return Err(Ending::Closed(frame));
             }
         }
+        if !self.pace.allows(message.len(), self.plane) {
+            return Err(Ending::TooFast);
+        }
         match &message {
             Message::Text(text) if control::is_control(text) => self.control_came(text),
             _ if self.plane.config.echo => self.send(message),
@@ -222,6 +260,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
             Ending::Silent => {
                 tracing::debug!(silent_ms = line.silent_ms(now_ms), "a peer fell silent");
                 membership.leave(Leaving::Lost, now_ms);
+            }
+            Ending::TooFast => {
+                membership.leave(Leaving::Ended(EndReason::RateLimited), now_ms);
+                let frame = close_frame(CloseCode::Policy, "you send more than is allowed in a second");
+                websocket::fail(socket, frame).await;
             }
             Ending::SlowConsumer => {
                 membership.leave(Leaving::Ended(EndReason::SlowConsumer), now_ms);

@@ -13,7 +13,9 @@ use tokio_util::{
 };
 
 use super::{
-    Heart, connection,
+    connection,
+    heart::Heart,
+    pace::Gate,
     stamped::Stamped,
     upgrade::{self, Admitted},
 };
@@ -24,11 +26,14 @@ use crate::{
         clock::Clock,
         refusal::Refusal,
     },
-    session::Registry,
+    session::{Order, Registry},
 };
 
 /// How many request timeouts a connection may last that asks, and asks again, but never becomes a WebSocket.
 const HTTP_LIFE: u32 = 4;
+
+/// Connections are told to leave in portions, one every so often.
+const DRAIN_STEP: Duration = Duration::from_millis(10);
 
 /// How late, at the most, a session ends that nobody came back to.
 const EXPIRY_TICK: Duration = Duration::from_millis(50);
@@ -36,12 +41,13 @@ const EXPIRY_TICK: Duration = Duration::from_millis(50);
 /// The client plane, shared by all its connections.
 #[derive(Debug)]
 pub(crate) struct ClientPlane {
-    pub(crate) config: ClientsConfig,
-    pub(crate) registry: Arc<Registry>,
-    pub(crate) clock: Clock,
-    pub(crate) heart: Heart,
+    pub(super) config: ClientsConfig,
+    pub(super) registry: Arc<Registry>,
+    pub(super) clock: Clock,
+    pub(super) heart: Heart,
+    pub(super) gate: Gate,
     /// Everybody is asked to leave, and nobody may come in.
-    pub(crate) draining: CancellationToken,
+    draining: CancellationToken,
     /// Whoever is still there is cut.
     pub(crate) cut: CancellationToken,
     /// One task a connected session's connection.
@@ -49,6 +55,25 @@ pub(crate) struct ClientPlane {
 }
 
 impl ClientPlane {
+    /// A plane that nobody has come to yet; `draining` is the server's.
+    pub(crate) fn new(
+        config: ClientsConfig,
+        registry: Arc<Registry>,
+        clock: Clock,
+        draining: CancellationToken,
+    ) -> Self {
+        Self {
+            heart: Heart::new(config.heartbeat),
+            gate: Gate::default(),
+            config,
+            registry,
+            clock,
+            draining,
+            cut: CancellationToken::new(),
+            connections: TaskTracker::new(),
+        }
+    }
+
     /// Accepts clients until the plane is cut. While it drains, they are told so.
     pub(crate) async fn run(self: Arc<Self>, listener: TcpListener) {
         let accepting = accept(listener, self.config.max_open, self.cut.clone(), |accepted| {
@@ -71,7 +96,20 @@ impl ClientPlane {
     }
 
     /// The server ends: tells every connection, and again those that came in while it told the others.
-    pub(crate) async fn ask_to_leave(&self) {
+    pub(crate) async fn ask_to_leave(&self, spread: Duration) {
+        self.registry.drain_waiting(self.clock.now_ms());
+        let outlets = self.registry.outlets();
+        // One by one if there are few, in portions if there are many: a pause shorter than that is none.
+        let most_portions =
+            usize::try_from(spread.as_millis() / DRAIN_STEP.as_millis()).unwrap_or(usize::MAX);
+        let portion = outlets.len().div_ceil(most_portions.max(1)).max(1);
+        let portions = u32::try_from(outlets.len().div_ceil(portion)).unwrap_or(u32::MAX).max(1);
+        for some in outlets.chunks(portion) {
+            for outlet in some {
+                outlet.tell(Order::Drain);
+            }
+            time::sleep(spread / portions).await;
+        }
         let mut ticks = time::interval(EXPIRY_TICK);
         loop {
             ticks.tick().await;
@@ -122,8 +160,7 @@ impl ClientPlane {
             let (response, newcomer) = if self.draining.is_cancelled() {
                 (Refusal::draining().into_response(), None)
             } else {
-                let now_ms = self.clock.now_ms();
-                upgrade::answer(&request, peer, &self.config, &self.registry, now_ms)
+                upgrade::answer(&request, peer, self)
             };
             if let Some(newcomer) = newcomer {
                 // The token is taken together with the membership, so a drain waits for both or neither.

@@ -10,9 +10,9 @@ mod control;
 mod heart;
 mod line;
 mod listener;
+mod pace;
 mod params;
 mod stamped;
 mod upgrade;
 
-pub(crate) use heart::Heart;
 pub(crate) use listener::ClientPlane;

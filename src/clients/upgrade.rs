@@ -5,15 +5,14 @@ use std::{net::IpAddr, sync::Arc};
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use uuid::Uuid;
 
-use super::{line::Line, params::Params};
+use super::{line::Line, listener::ClientPlane, params::Params};
 use crate::{
-    config::ClientsConfig,
     edge::{
         origin::{check_origin, host_header},
         refusal::{self, Body, Refusal},
         websocket,
     },
-    session::{Identity, JoinError, Joining, Membership, Registry, SessionScope, UNAUTHENTICATED, text},
+    session::{Identity, JoinError, Joining, Membership, SessionScope, UNAUTHENTICATED, text},
 };
 
 /// The one subprotocol: a client that offers it is told of its session (PROTOCOL 2.1).
@@ -33,10 +32,10 @@ pub(super) struct Admitted {
 pub(super) fn answer<B>(
     request: &Request<B>,
     peer: IpAddr,
-    config: &ClientsConfig,
-    registry: &Arc<Registry>,
-    now_ms: u64,
+    plane: &ClientPlane,
 ) -> (Response<Body>, Option<Admitted>) {
+    let ClientPlane { config, registry, .. } = plane;
+    let now_ms = plane.clock.now_ms();
     let answer = || {
         check_origin(request.headers(), &config.allowed_origins)?;
         let path = request.uri().path();
@@ -51,6 +50,12 @@ pub(super) fn answer<B>(
         if host_header(request.headers()).is_none() {
             let message = "the request needs exactly one Host header (RFC 9112, 3.2)";
             return Err(Refusal::new(StatusCode::BAD_REQUEST, "bad_handshake", message));
+        }
+        if let Some(rate) = config.rates.connects
+            && !plane.gate.lets_in(peer, rate, now_ms)
+        {
+            let message = format!("too many connections from this address in a second: the limit is {rate}");
+            return Err(Refusal::new(StatusCode::TOO_MANY_REQUESTS, "too_fast", message).retry_after());
         }
         let params = Params::read(project, request.uri().query())?;
         let line = Arc::new(Line::new(websocket::offers(request.headers(), SUBPROTOCOL), now_ms));
@@ -107,7 +112,10 @@ fn joining(params: Params, peer: IpAddr, headers: &HeaderMap, line: &Arc<Line>) 
 fn refuse_join(error: JoinError) -> Refusal {
     let (status, code) = match error {
         JoinError::Full(_) => (StatusCode::SERVICE_UNAVAILABLE, "server_full"),
-        JoinError::Address(_) | JoinError::User(_) => (StatusCode::TOO_MANY_REQUESTS, "too_many_sessions"),
+        JoinError::Address(_)
+        | JoinError::User(_)
+        | JoinError::Project(_)
+        | JoinError::Unauthenticated(_) => (StatusCode::TOO_MANY_REQUESTS, "too_many_sessions"),
         JoinError::Pages(_) => (StatusCode::TOO_MANY_REQUESTS, "too_many_pages"),
         JoinError::Connections(_) => (StatusCode::TOO_MANY_REQUESTS, "too_many_connections"),
         JoinError::Taken => (StatusCode::CONFLICT, "designer_id_in_use"),

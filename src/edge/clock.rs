@@ -31,6 +31,11 @@ impl Clock {
         u64::try_from((wall - self.wall).num_milliseconds()).unwrap_or(0)
     }
 
+    /// A moment of this clock in milliseconds since 1970.
+    pub(crate) fn unix_ms(self, at_ms: u64) -> i64 {
+        self.at(at_ms).timestamp_millis()
+    }
+
     fn at(self, at_ms: u64) -> DateTime<Utc> {
         self.wall + TimeDelta::milliseconds(i64::try_from(at_ms).unwrap_or(i64::MAX / 1_000_000))
     }

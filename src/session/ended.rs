@@ -51,6 +51,10 @@ impl EndedRing {
         }
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.lock().len()
+    }
+
     /// The newest first, and how many ended sessions are not among them any more.
     pub(super) fn read(&self) -> (Vec<Arc<EndedSession>>, u64) {
         let latest = self.lock();

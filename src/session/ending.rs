@@ -28,6 +28,25 @@ pub enum EndReason {
     Drained,
 }
 
+impl EndReason {
+    /// The reason as it is written on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Lost => "lost",
+            Self::Terminated => "terminated",
+            Self::Replaced => "replaced",
+            Self::Idle => "idle",
+            Self::Protocol => "protocol",
+            Self::TooBig => "too-big",
+            Self::SlowConsumer => "slow-consumer",
+            Self::RateLimited => "rate-limited",
+            Self::TokenExpired => "token-expired",
+            Self::Drained => "drained",
+        }
+    }
+}
+
 /// How one connection left its session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leaving {
@@ -56,5 +75,33 @@ pub struct Windows {
 impl Default for Windows {
     fn default() -> Self {
         Self { resume_ms: 30_000, resume_mobile_ms: 300_000, reload_ms: 5_000 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_has_one_name_wherever_it_is_written() {
+        use EndReason::{
+            Closed, Drained, Idle, Lost, Protocol, RateLimited, Replaced, SlowConsumer, Terminated,
+            TokenExpired, TooBig,
+        };
+        for reason in [
+            Closed,
+            Drained,
+            Idle,
+            Lost,
+            Protocol,
+            RateLimited,
+            Replaced,
+            SlowConsumer,
+            Terminated,
+            TokenExpired,
+            TooBig,
+        ] {
+            assert_eq!(serde_json::to_value(reason).unwrap(), reason.as_str());
+        }
     }
 }

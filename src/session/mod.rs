@@ -50,16 +50,18 @@
 //!
 //! Read in this order: [`SessionInfo`] is the row an administrator sees; [`Session`] is what the server keeps;
 //! `presence` is its life, as bookkeeping alone; [`Registry`] is all of them; [`Membership`] is one connection's
-//! place in one; [`Glob`] picks some; [`text`] keeps hostile input harmless.
+//! place in one; [`Glob`] picks some, [`filter`] by any field; [`text`] keeps hostile input harmless.
 
 mod deadlines;
 mod ended;
 mod ending;
+pub mod filter;
 mod glob;
 mod info;
 mod membership;
 mod outlet;
 mod presence;
+mod quota;
 mod registry;
 mod scope;
 #[expect(clippy::module_inception, reason = "the module is named for what it holds: one session")]
@@ -74,7 +76,9 @@ pub use info::SessionInfo;
 pub use membership::{Membership, PageError};
 pub use outlet::{Order, Outlet, control_message};
 pub use presence::Page;
-pub use registry::{JoinError, Limits, Registry, Rules};
+pub use quota::Limits;
+pub(crate) use quota::place_of;
+pub use registry::{JoinError, OneSessionPerUser, Registry, Rules};
 pub use scope::{SessionScope, UnknownScope};
 pub use session::{Identity, Joining, Session};
 pub use token::ResumeToken;

@@ -1,20 +1,15 @@
-use std::{
-    net::IpAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-};
+use std::sync::Arc;
 
 use dashmap::{DashMap, Entry};
 
 use super::{
-    EndReason, EndedSession, Glob, Identity, Joining, Leaving, Membership, Order, Session, SessionInfo,
-    UNAUTHENTICATED, Windows,
+    EndReason, EndedSession, Glob, Identity, Joining, Leaving, Limits, Membership, Order, Outlet, Session,
+    SessionInfo, SessionScope, Windows,
     deadlines::Deadlines,
     ended::EndedRing,
     outlet,
     presence::{ConnectionNumber, End, Presence},
+    quota::Quota,
 };
 
 /// Where a connection has been let in.
@@ -27,11 +22,11 @@ type Place = (Arc<Session>, ConnectionNumber);
 #[derive(Debug)]
 pub struct Registry {
     sessions: DashMap<Arc<str>, Arc<Session>>,
-    per_address: DashMap<IpAddr, usize>,
-    per_user: DashMap<Arc<str>, usize>,
-    live: AtomicUsize,
+    quota: Quota,
     ended: EndedRing,
     deadlines: Deadlines,
+    /// When whose user has done nothing for too long, unless something was done since.
+    idle_deadlines: Deadlines,
     rules: Rules,
 }
 
@@ -44,27 +39,34 @@ pub struct Rules {
     pub windows: Windows,
     /// How many ended sessions are remembered.
     pub max_ended: usize,
+    /// Whether one user may have several sessions.
+    pub one_session_per_user: OneSessionPerUser,
+    /// How long a user may do nothing, in milliseconds and by scope in the order of [`SessionScope::ALL`].
+    pub idle_ms: [Option<u64>; 4],
 }
 
 impl Default for Rules {
     fn default() -> Self {
-        Self { limits: Limits::default(), windows: Windows::default(), max_ended: 10_000 }
+        Self {
+            limits: Limits::default(),
+            windows: Windows::default(),
+            max_ended: 10_000,
+            one_session_per_user: OneSessionPerUser::Off,
+            idle_ms: [None; 4],
+        }
     }
 }
 
-/// How many sessions there may be; `None` is no limit.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Limits {
-    /// In all.
-    pub max_sessions: Option<usize>,
-    /// From one client address.
-    pub max_sessions_per_address: Option<usize>,
-    /// Of one named user; sessions without a user are not counted here.
-    pub max_sessions_per_user: Option<usize>,
-    /// Connections of one session.
-    pub max_connections_per_session: Option<usize>,
-    /// Pages of one session.
-    pub max_pages_per_session: Option<usize>,
+/// Whether one user may have several sessions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OneSessionPerUser {
+    /// As many as the limits allow.
+    #[default]
+    Off,
+    /// A second login is refused, unless the first has no connection left and only waits for its client.
+    Reject,
+    /// A newer login ends the older session with 4002.
+    Replace,
 }
 
 /// Why a connection could not join.
@@ -79,6 +81,12 @@ pub enum JoinError {
     /// `max_sessions_per_user` is reached.
     #[error("too many sessions of this user: the limit is {0}")]
     User(usize),
+    /// `max_sessions_per_project` is reached.
+    #[error("too many sessions in this project: the limit is {0}")]
+    Project(usize),
+    /// `max_unauthenticated` is reached.
+    #[error("too many sessions without a user: the limit is {0}")]
+    Unauthenticated(usize),
     /// `max_connections_per_session` is reached.
     #[error("too many connections of this session: the limit is {0}")]
     Connections(usize),
@@ -97,11 +105,10 @@ impl Registry {
             // Few sessions a shard, so that a snapshot never holds one for long (measured: 8 shards stall
             // a writer for 109 ms at a million sessions, 1,024 for 3).
             sessions: DashMap::with_shard_amount(1024),
-            per_address: DashMap::new(),
-            per_user: DashMap::new(),
-            live: AtomicUsize::new(0),
+            quota: Quota::default(),
             ended: EndedRing::new(rules.max_ended),
             deadlines: Deadlines::default(),
+            idle_deadlines: Deadlines::default(),
             rules,
         }
     }
@@ -120,6 +127,7 @@ impl Registry {
             Some((session, number)) => (session, number, true),
             None => {
                 let (session, number) = self.join_or_begin(joining, now_ms)?;
+                self.end_older_logins(&session, now_ms);
                 (session, number, false)
             }
         };
@@ -147,13 +155,68 @@ impl Registry {
                 Ok((live.get().clone(), number))
             }
             Entry::Vacant(free) => {
-                self.reserve(&joining.identity)?;
+                self.check_older_logins(&joining.identity)?;
+                self.quota.reserve(&joining.identity, &self.rules.limits)?;
                 let session = Arc::new(Session::begin(joining.identity.clone(), now_ms));
                 // Under the entry's guard: a session is never seen without its page.
                 let number =
                     session.presence().connect(&joining.page_id, joining.page_path, joining.outlet, now_ms);
                 free.insert(session.clone());
+                if let Some(idle_ms) = self.idle_ms(&session) {
+                    self.idle_deadlines.push(now_ms.saturating_add(idle_ms), joining.identity.id);
+                }
                 Ok((session, number))
+            }
+        }
+    }
+
+    /// # Errors
+    ///
+    /// The user has a session with a connection, and may not have two.
+    fn check_older_logins(&self, newcomer: &Identity) -> Result<(), JoinError> {
+        if self.rules.one_session_per_user != OneSessionPerUser::Reject {
+            return Ok(());
+        }
+        // Looked up one by one and without waiting: this runs under the guard of the newcomer's own entry, and a
+        // session whose entry another thread holds is one that is just changing.
+        let is_connected = |id: &Arc<str>| {
+            self.sessions.try_get(id).try_unwrap().is_some_and(|session| session.connections() > 0)
+        };
+        if self.quota.of_user(&newcomer.username).iter().any(is_connected) {
+            return Err(JoinError::User(1));
+        }
+        Ok(())
+    }
+
+    /// The newest login of a user stands, if only one may.
+    fn end_older_logins(&self, newest: &Session, now_ms: u64) {
+        let identity = newest.identity();
+        if self.rules.one_session_per_user == OneSessionPerUser::Off {
+            return;
+        }
+        for id in self.quota.of_user(&identity.username) {
+            if id != identity.id {
+                self.terminate(&id, EndReason::Replaced, "replaced by a newer login", now_ms);
+            }
+        }
+    }
+
+    fn idle_ms(&self, session: &Session) -> Option<u64> {
+        let scope = session.identity().scope;
+        let at = SessionScope::ALL.iter().position(|known| *known == scope)?;
+        self.rules.idle_ms[at]
+    }
+
+    /// Ends the sessions whose users have done nothing for too long.
+    fn end_idle(&self, now_ms: u64) {
+        while let Some(id) = self.idle_deadlines.due(now_ms) {
+            let Some(session) = self.get(&id) else { continue };
+            let Some(idle_ms) = self.idle_ms(&session) else { continue };
+            let due_ms = session.last_action_ms().saturating_add(idle_ms);
+            if due_ms <= now_ms {
+                self.terminate(&id, EndReason::Idle, "nothing was done for too long", now_ms);
+            } else {
+                self.idle_deadlines.push(due_ms, id);
             }
         }
     }
@@ -194,6 +257,7 @@ impl Registry {
         while let Some(id) = self.deadlines.due(now_ms) {
             self.change(&id, now_ms, |presence| presence.expire(now_ms));
         }
+        self.end_idle(now_ms);
     }
 
     /// Ends a session, with words for its client; answers whether it was live.
@@ -249,14 +313,20 @@ impl Registry {
         Some(taken > 0)
     }
 
+    /// The lines to all connections, in no particular order.
+    pub fn outlets(&self) -> Vec<Arc<dyn Outlet>> {
+        let sessions: Vec<_> = self.sessions.iter().map(|session| session.clone()).collect();
+        let outlets = |session: Arc<Session>| {
+            let links = session.presence().connections().to_vec();
+            links.into_iter().map(|link| link.outlet)
+        };
+        sessions.into_iter().flat_map(outlets).collect()
+    }
+
     /// Tells every connection that the server ends. Those that have been told already take no notice.
     pub fn drain(&self) {
-        let sessions: Vec<_> = self.sessions.iter().map(|session| session.clone()).collect();
-        for session in sessions {
-            let links = session.presence().connections().to_vec();
-            for link in links {
-                link.outlet.tell(Order::Drain);
-            }
+        for outlet in self.outlets() {
+            outlet.tell(Order::Drain);
         }
     }
 
@@ -287,7 +357,7 @@ impl Registry {
             true
         });
         match (removed, deadline) {
-            (Some((_, session)), _) => self.release(session.identity()),
+            (Some((_, session)), _) => self.quota.release(session.identity()),
             (None, Some(deadline)) => self.deadlines.push(deadline, id.into()),
             (None, None) => {}
         }
@@ -296,6 +366,11 @@ impl Registry {
     /// The last sessions that ended, the newest first, and how many ended before those and are forgotten.
     pub fn ended(&self) -> (Vec<Arc<EndedSession>>, u64) {
         self.ended.read()
+    }
+
+    /// How many rows any question can be about: sessions that are live, and those that are remembered.
+    pub fn rows(&self) -> usize {
+        self.len() + self.ended.len()
     }
 
     /// The limits in force.
@@ -310,7 +385,7 @@ impl Registry {
 
     /// How many sessions are live.
     pub fn len(&self) -> usize {
-        self.live.load(Ordering::Relaxed)
+        self.quota.live()
     }
 
     /// Whether no session is live.
@@ -343,58 +418,4 @@ impl Registry {
         // A session may have ended since it was selected; it is not live, so it has no row.
         self.select(username, project).into_iter().filter_map(move |session| session.info(now_ms))
     }
-
-    fn reserve(&self, identity: &Identity) -> Result<(), JoinError> {
-        let limits = &self.rules.limits;
-        let live = self.live.fetch_add(1, Ordering::Relaxed);
-        if limits.max_sessions.is_some_and(|max| live >= max) {
-            self.live.fetch_sub(1, Ordering::Relaxed);
-            return Err(JoinError::Full(live));
-        }
-        if let Err(limit) =
-            count_up(&self.per_address, identity.client_address, limits.max_sessions_per_address)
-        {
-            self.live.fetch_sub(1, Ordering::Relaxed);
-            return Err(JoinError::Address(limit));
-        }
-        if &*identity.username != UNAUTHENTICATED
-            && let Err(limit) =
-                count_up(&self.per_user, identity.username.clone(), limits.max_sessions_per_user)
-        {
-            count_down(&self.per_address, &identity.client_address);
-            self.live.fetch_sub(1, Ordering::Relaxed);
-            return Err(JoinError::User(limit));
-        }
-        Ok(())
-    }
-
-    fn release(&self, identity: &Identity) {
-        if &*identity.username != UNAUTHENTICATED {
-            count_down(&self.per_user, &identity.username);
-        }
-        count_down(&self.per_address, &identity.client_address);
-        self.live.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-fn count_up<K: Eq + std::hash::Hash>(
-    counts: &DashMap<K, usize>,
-    key: K,
-    limit: Option<usize>,
-) -> Result<(), usize> {
-    let mut count = counts.entry(key).or_insert(0);
-    match limit {
-        Some(limit) if *count >= limit => Err(limit),
-        _ => {
-            *count += 1;
-            Ok(())
-        }
-    }
-}
-
-fn count_down<K: Eq + std::hash::Hash>(counts: &DashMap<K, usize>, key: &K) {
-    counts.remove_if_mut(key, |_, count| {
-        *count -= 1;
-        *count == 0
-    });
 }

@@ -142,6 +142,11 @@ impl Session {
         Some(self.last_activity_ms.load(Ordering::Relaxed)).filter(|at| *at > 0)
     }
 
+    /// When the user last did something, or came.
+    pub(super) fn last_action_ms(&self) -> u64 {
+        self.last_activity_ms().unwrap_or(self.began_ms)
+    }
+
     /// The open pages, lost ones among them, in the order opened.
     pub fn pages(&self) -> Vec<Page> {
         lock(&self.presence).pages().to_vec()

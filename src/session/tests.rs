@@ -116,6 +116,7 @@ fn each_limit_holds_and_frees_its_place_again() {
         max_sessions_per_user: Some(1),
         max_connections_per_session: Some(2),
         max_pages_per_session: Some(2),
+        ..Limits::default()
     });
     let a = registry.join(from(1, "a", "billy"), 0).unwrap();
     assert_eq!(registry.join(from(1, "x", "billy"), 0).unwrap_err(), JoinError::User(1));

@@ -21,7 +21,7 @@ const MAY_IMPORT: [(&str, &[&str]); 9] = [
 const CONFINED: [(&str, &[&str]); 4] = [
     ("dashmap", &["session/registry.rs"]),
     ("tungstenite", &["clients/", "admin/query_socket.rs", "edge/websocket.rs", "query_client.rs", "load/"]),
-    ("chrono", &["cli/", "load/", "edge/clock.rs", "admin/history.rs"]),
+    ("chrono", &["cli/", "load/", "edge/clock.rs", "admin/history.rs", "session/filter/operand.rs"]),
     ("clap", &["cli/"]),
 ];
 

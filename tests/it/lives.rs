@@ -34,7 +34,7 @@ fn call(server: &Server, method: &str, params: &Value) -> Value {
 
 /// The ended sessions, once there are so many; the newest first.
 #[track_caller]
-fn history(server: &Server, count: usize) -> Vec<Value> {
+pub(crate) fn history(server: &Server, count: usize) -> Vec<Value> {
     eventually("the history", || {
         let answer = call(server, "getHistory", &json!({"limit": -1}));
         let items = answer["result"]["items"].as_array().unwrap().clone();

@@ -5,6 +5,7 @@
 mod architecture;
 mod autobahn;
 mod bad_input;
+mod caps;
 mod cli;
 mod counting;
 mod harness;
@@ -14,3 +15,4 @@ mod query;
 mod readme;
 mod real_clients;
 mod scripting;
+mod tabs;

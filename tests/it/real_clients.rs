@@ -17,14 +17,14 @@ use crate::harness::{Server, program, root, tool, tool_file};
 const SENT: [u64; 6] = [5, 13, 1000, 0, 60_000, 5];
 
 /// A client program that holds its connection until its stdin closes.
-struct Client {
+pub(crate) struct Client {
     child: Child,
-    stdin: Option<ChildStdin>,
-    lines: Lines<BufReader<ChildStdout>>,
+    pub(crate) stdin: Option<ChildStdin>,
+    pub(crate) lines: Lines<BufReader<ChildStdout>>,
 }
 
 impl Client {
-    fn start(mut command: Command, url: &str) -> Self {
+    pub(crate) fn start(mut command: Command, url: &str) -> Self {
         let mut child = command.arg(url).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         Self { stdin: child.stdin.take(), lines, child }
@@ -83,11 +83,6 @@ fn is_found_exact(name: &str, command: Option<Command>, scope: &str, named: &str
 /// How to start each client; `None` where its tool is missing.
 fn command(name: &str) -> Option<Command> {
     let clients = root().join("tests/clients");
-    let node = |script: &str| {
-        let mut command = Command::new(program("node", "--version")?);
-        command.arg(clients.join(script));
-        Some(command)
-    };
     match name {
         "node" => tool_file("node_modules/ws").and_then(|_| node("node-ws.mjs")),
         "python-websockets" => {
@@ -95,13 +90,7 @@ fn command(name: &str) -> Option<Command> {
             command.arg(clients.join("python-websockets.py"));
             Some(command)
         }
-        "chromium" => {
-            let chromium = std::env::var_os("CHROMIUM").map(PathBuf::from);
-            let chromium = chromium.or_else(|| program("chromium", "--version"))?;
-            let mut command = node("chromium-page.mjs")?;
-            command.env("CHROMIUM", chromium);
-            Some(command)
-        }
+        "chromium" => chromium("chromium-page.mjs"),
         "okhttp" => {
             const JARS: [&str; 2] = ["/usr/share/java/okhttp.jar", "/usr/share/java/okio.jar"];
             let found = JARS.iter().all(|jar| std::path::Path::new(jar).exists());
@@ -111,6 +100,21 @@ fn command(name: &str) -> Option<Command> {
         }
         other => panic!("{other}"),
     }
+}
+
+fn node(script: &str) -> Option<Command> {
+    let mut command = Command::new(program("node", "--version")?);
+    command.arg(root().join("tests/clients").join(script));
+    Some(command)
+}
+
+/// A program for Node.js that drives Chromium; `None` where either is missing.
+pub(crate) fn chromium(script: &str) -> Option<Command> {
+    let chromium = std::env::var_os("CHROMIUM").map(PathBuf::from);
+    let chromium = chromium.or_else(|| program("chromium", "--version"))?;
+    let mut command = node(script)?;
+    command.env("CHROMIUM", chromium);
+    Some(command)
 }
 
 #[test]

@@ -1,0 +1,91 @@
+//! How fast clients may come and send: buckets that hold a second's worth and fill as time passes.
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{Mutex, PoisonError},
+};
+
+use crate::session::place_of;
+
+/// A bucket of so much a second. It holds one second's worth, so a burst of that size is allowed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bucket {
+    /// Thousandths, so that a millisecond fills a whole number.
+    level: u64,
+    filled_ms: u64,
+}
+
+impl Bucket {
+    /// A full one.
+    pub(super) fn full(per_second: u64, now_ms: u64) -> Self {
+        Self { level: per_second.saturating_mul(1000), filled_ms: now_ms }
+    }
+
+    /// Takes so much out; `false` if there is not so much.
+    pub(super) fn take(&mut self, amount: u64, per_second: u64, now_ms: u64) -> bool {
+        let passed_ms = now_ms.saturating_sub(self.filled_ms);
+        self.filled_ms = now_ms;
+        let filled = self.level.saturating_add(passed_ms.saturating_mul(per_second));
+        self.level = filled.min(per_second.saturating_mul(1000));
+        match self.level.checked_sub(amount.saturating_mul(1000)) {
+            Some(left) => {
+                self.level = left;
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+/// A bucket for each address that came within the last second.
+#[derive(Debug, Default)]
+pub(super) struct Gate {
+    buckets: Mutex<HashMap<IpAddr, Bucket>>,
+}
+
+/// Above so many addresses, those that have not come for a second are forgotten.
+const SWEEP_ABOVE: usize = 4096;
+
+impl Gate {
+    /// Whether this address may come now.
+    pub(super) fn lets_in(&self, address: IpAddr, per_second: u32, now_ms: u64) -> bool {
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        if buckets.len() > SWEEP_ABOVE {
+            buckets.retain(|_, bucket| bucket.filled_ms + 1000 > now_ms);
+        }
+        let per_second = u64::from(per_second);
+        let bucket = buckets.entry(place_of(address)).or_insert_with(|| Bucket::full(per_second, now_ms));
+        bucket.take(1, per_second, now_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_allows_a_burst_and_then_its_rate() {
+        let mut bucket = Bucket::full(10, 0);
+        let taken = |bucket: &mut Bucket, now_ms| (0..100).take_while(|_| bucket.take(1, 10, now_ms)).count();
+        assert_eq!(taken(&mut bucket, 0), 10);
+        assert_eq!(taken(&mut bucket, 99), 0);
+        assert_eq!(taken(&mut bucket, 100), 1);
+        assert_eq!(taken(&mut bucket, 60_000), 10, "it holds no more than a second's worth");
+        assert!(!bucket.take(11, 10, 120_000), "more than it can ever hold");
+    }
+
+    #[test]
+    fn addresses_are_paced_each_for_itself_and_a_slash_64_as_one() {
+        let gate = Gate::default();
+        let came = |address: &str| gate.lets_in(address.parse().unwrap(), 2, 0);
+        assert_eq!([came("10.0.0.1"), came("10.0.0.1"), came("10.0.0.1")], [true, true, false]);
+        assert!(came("10.0.0.2"));
+        assert_eq!([came("fd00::1"), came("fd00::2"), came("fd00::3")], [true, true, false]);
+        assert!(came("fd00:0:0:1::1"));
+        for n in 0..=SWEEP_ABOVE as u32 + 5 {
+            gate.lets_in(std::net::Ipv4Addr::from_bits(n).into(), 1, 5_000);
+        }
+        assert!(gate.buckets.lock().unwrap().len() <= SWEEP_ABOVE + 5 + 1);
+    }
+}

@@ -1,0 +1,96 @@
+use std::fmt;
+
+use super::{Invalid, Kind, shown};
+
+/// An operator: how a field's value is held against the wanted ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Op {
+    Eq,
+    Ne,
+    Cn,
+    Sw,
+    Ew,
+    Gt,
+    Gte,
+    Lt,
+    Lte,
+    Rgx,
+    In,
+    Cidr,
+    Glob,
+}
+
+impl Op {
+    /// Every operator, in the order the protocol lists them.
+    pub(super) const ALL: [Self; 13] = [
+        Self::Eq,
+        Self::Ne,
+        Self::Cn,
+        Self::Sw,
+        Self::Ew,
+        Self::Gt,
+        Self::Gte,
+        Self::Lt,
+        Self::Lte,
+        Self::Rgx,
+        Self::In,
+        Self::Cidr,
+        Self::Glob,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Eq => "eq",
+            Self::Ne => "ne",
+            Self::Cn => "cn",
+            Self::Sw => "sw",
+            Self::Ew => "ew",
+            Self::Gt => "gt",
+            Self::Gte => "gte",
+            Self::Lt => "lt",
+            Self::Lte => "lte",
+            Self::Rgx => "rgx",
+            Self::In => "in",
+            Self::Cidr => "cidr",
+            Self::Glob => "glob",
+        }
+    }
+
+    /// Whether the operator makes sense for such values. An address is also the text that rows show.
+    pub(super) fn fits(self, kind: Kind) -> bool {
+        match self {
+            Self::Eq | Self::Ne | Self::In => true,
+            Self::Cn | Self::Sw | Self::Ew | Self::Rgx | Self::Glob => {
+                matches!(kind, Kind::Text | Kind::Texts | Kind::Address)
+            }
+            Self::Gt | Self::Gte | Self::Lt | Self::Lte => matches!(kind, Kind::Number | Kind::Time),
+            Self::Cidr => kind == Kind::Address,
+        }
+    }
+
+    /// The operator of a name, for a field of a kind.
+    ///
+    /// # Errors
+    ///
+    /// There is none, or it does not fit; those that do are listed.
+    pub(super) fn read(name: &str, field: &str, kind: Kind) -> Result<Self, Invalid> {
+        let fitting: Vec<_> = Self::ALL.into_iter().filter(|op| op.fits(kind)).map(Self::name).collect();
+        let fitting = fitting.join(", ");
+        match Self::ALL.into_iter().find(|op| op.name() == name) {
+            None => {
+                let shown = shown(name);
+                Err(Invalid(format!("unknown operator {shown} for {field}, which takes {fitting}")))
+            }
+            Some(op) if !op.fits(kind) => {
+                Err(Invalid(format!("{op} does not fit {field}: {kind} takes {fitting}")))
+            }
+            Some(op) => Ok(op),
+        }
+    }
+}
+
+impl fmt::Display for Op {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
