@@ -58,9 +58,19 @@ impl<S: AsyncRead + Unpin> AsyncRead for Stamped<S> {
     }
 }
 
+/// Whether an error of writing says that the peer has gone; reading says so too, after what it has sent.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
+}
+
 impl<S: AsyncWrite + Unpin> AsyncWrite for Stamped<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, buf)
+        match Pin::new(&mut self.inner).poll_write(cx, buf) {
+            // A peer that sends its close frame and is gone at once, as browsers do, is no more to be written to,
+            // and its frame may still wait to be read. So the reading alone finds out how a connection ended.
+            Poll::Ready(Err(error)) if is_gone(&error) => Poll::Ready(Ok(buf.len())),
+            written => written,
+        }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -77,6 +77,23 @@ fn the_table_fits_the_terminal_and_has_colour_only_there() {
 }
 
 #[test]
+fn ending_sessions_is_asked_for_on_a_terminal_and_not_elsewhere() {
+    let server = Server::start(&[]);
+    let _crowd = crowd(&server);
+    let id = server.rows("projectFilter=q")[0]["id"].as_str().unwrap().to_owned();
+    let close = format!("{} close {id} --admin {}", env!("CARGO_BIN_EXE_headcount"), server.admin_url());
+    // The terminal's own input is what `script` reads; it passes an answer on.
+    let answer =
+        |word: &str| on_a_terminal(&format!("echo {word} | script -qec '{close}' /dev/null; echo code $?"));
+    let Some(no) = answer("n") else { return };
+    assert!(no.contains("End 1 session? [y/N]") && no.contains("nothing was ended"), "{no}");
+    assert_eq!(server.rows("").len(), 3);
+    let yes = answer("y").unwrap();
+    assert!(yes.contains("1 session ended"), "{yes}");
+    assert_eq!(server.rows("").len(), 2);
+}
+
+#[test]
 fn watching_takes_the_whole_terminal_and_gives_it_back() {
     let server = Server::start(&[]);
     let _crowd: Vec<_> = (0..40).map(|_| RawSocket::open(server.clients, "/ws/p?username=many")).collect();

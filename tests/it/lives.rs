@@ -82,6 +82,22 @@ fn a_closed_tab_is_gone_and_a_blip_is_not() {
     }
 }
 
+/// Browsers send a close frame and close the stream at once. Whatever the server was just writing to them then
+/// failed, and the frame that it had not read yet was overlooked: the tab stayed listed as lost.
+#[test]
+fn a_close_frame_is_heeded_although_the_peer_takes_no_more() {
+    let server = Server::start(&["--resume-window", "60s"]);
+    for n in 1..=20 {
+        let (mut socket, _) = speaker(&server, "/ws/p?username=ann");
+        let mistakes = frame(0x81, br#"{"headcount":"dance"}"#).repeat(3);
+        let pings = frame(0x80 | PING, b"x").repeat(3);
+        let bytes = [mistakes, pings, frame(0x80 | CLOSE, &1000_u16.to_be_bytes())].concat();
+        std::io::Write::write_all(&mut socket.stream, &bytes).unwrap();
+        drop(socket);
+        assert_eq!(history(&server, n)[0]["reason"], "closed");
+    }
+}
+
 #[test]
 fn mobile_clients_have_longer_to_come_back() {
     let server = Server::start(&["--resume-window=100ms", "--resume-window-mobile=1500ms"]);
