@@ -84,6 +84,10 @@ pub use session::{Identity, Joining, Session};
 pub use token::ResumeToken;
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
+mod stress;
+#[cfg(test)]
 pub(crate) mod tests;
 
 /// The user name of a session that brought no identity (PROTOCOL 2.3).

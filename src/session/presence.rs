@@ -130,6 +130,9 @@ impl Presence {
         path: Option<Arc<str>>,
         now_ms: u64,
     ) {
+        if self.ended {
+            return;
+        }
         match self.pages.iter_mut().find(|page| page.id == *page_id) {
             Some(page) => {
                 if !page.connections.contains(&number) {
@@ -398,6 +401,170 @@ mod tests {
         let mut lost = with_pages(&["a"]);
         lost.disconnect(0, Leaving::Lost, PATIENCE, 0);
         ends(lost.terminate(EndReason::Terminated), EndReason::Terminated, &["a"]);
+    }
+
+    /// What happens to a session, in the order written; connections are numbered from 0 as they come.
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        /// A connection comes with this page.
+        Comes(&'static str),
+        Opens(ConnectionNumber, &'static str),
+        Closes(ConnectionNumber, &'static str),
+        Leaves(ConnectionNumber, Leaving),
+        /// An administrator closes the page.
+        Removed(&'static str),
+        Ended(EndReason),
+        /// The clock is set, and what is due is given up.
+        At(u64),
+    }
+
+    impl Presence {
+        fn step(&mut self, step: Step, patience: Patience, now_ms: &mut u64) -> Option<End> {
+            match step {
+                Step::Comes(page) => {
+                    self.come(page, *now_ms);
+                    None
+                }
+                Step::Opens(number, page) => {
+                    self.open_page(number, &page.into(), None, *now_ms);
+                    None
+                }
+                Step::Closes(number, page) => {
+                    assert!(self.close_page(number, page));
+                    None
+                }
+                Step::Removed(page) => {
+                    assert!(self.remove_page(page).is_some());
+                    None
+                }
+                Step::Leaves(number, how) => self.disconnect(number, how, patience, *now_ms),
+                Step::Ended(reason) => self.terminate(reason),
+                Step::At(at_ms) => {
+                    *now_ms = at_ms;
+                    self.expire(at_ms)
+                }
+            }
+        }
+    }
+
+    /// The session begins with page `a` on connection 0 at 0 ms. It must end with the last of the steps and not
+    /// before, with this reason and these last pages, and nothing may end it again.
+    #[track_caller]
+    fn path(patience: Patience, steps: &[Step], reason: EndReason, pages: &[&str]) {
+        let mut presence = with_pages(&["a"]);
+        let mut now_ms = 0;
+        let (last, before) = steps.split_last().expect("a path has a step");
+        for step in before {
+            assert_eq!(presence.step(*step, patience, &mut now_ms), None, "at {step:?} of {steps:?}");
+        }
+        ends(presence.step(*last, patience, &mut now_ms), reason, pages);
+        assert!(presence.is_ended() && presence.pages().is_empty() && presence.connections().is_empty());
+        assert_eq!(presence.deadline_ms(), None);
+        for number in 0..4 {
+            assert_eq!(presence.disconnect(number, Leaving::Lost, patience, now_ms), None);
+        }
+        assert_eq!((presence.expire(u64::MAX), presence.terminate(EndReason::Terminated)), (None, None));
+    }
+
+    /// Every path through PROTOCOL 2.4, each with its end reason.
+    #[test]
+    fn every_path_ends_once_and_for_its_reason() {
+        use EndReason::{Closed, Drained, Idle, Lost, Replaced, Terminated, TokenExpired};
+        use Step::*;
+        const LOST: Leaving = Leaving::Lost;
+        // Closed by the client.
+        path(PATIENCE, &[Leaves(0, CLOSED)], Closed, &["a"]);
+        path(PATIENCE, &[Comes("b"), Leaves(0, CLOSED), Leaves(1, CLOSED)], Closed, &["b"]);
+        path(PATIENCE, &[Comes("a"), Leaves(0, CLOSED), Leaves(1, CLOSED)], Closed, &["a"]);
+        path(PATIENCE, &[Opens(0, "b"), Leaves(0, CLOSED)], Closed, &["a", "b"]);
+        path(PATIENCE, &[Opens(0, "b"), Closes(0, "a"), Leaves(0, CLOSED)], Closed, &["b"]);
+        path(PATIENCE, &[Closes(0, "a"), At(99_999), Leaves(0, CLOSED)], Closed, &[]);
+        // A reload: with a token it waits, and whoever comes is the same session.
+        path(NO_TOKEN, &[Leaves(0, GOING_AWAY)], Closed, &["a"]);
+        path(PATIENCE, &[Leaves(0, GOING_AWAY), At(4_999), At(5_000)], Closed, &["a"]);
+        path(
+            PATIENCE,
+            &[Leaves(0, GOING_AWAY), At(4_999), Comes("b"), At(9_999), Leaves(1, CLOSED)],
+            Closed,
+            &["b"],
+        );
+        path(PATIENCE, &[Comes("b"), Leaves(0, GOING_AWAY), At(9_999), Leaves(1, CLOSED)], Closed, &["b"]);
+        path(PATIENCE, &[Comes("b"), Leaves(0, CLOSED), Leaves(1, GOING_AWAY), At(5_000)], Closed, &["b"]);
+        path(PATIENCE, &[Closes(0, "a"), Leaves(0, GOING_AWAY), At(5_000)], Closed, &[]);
+        // Lost: with and without a token it waits, listed; the same page or another may come.
+        path(NO_TOKEN, &[Leaves(0, LOST), At(29_999), At(30_000)], Lost, &["a"]);
+        path(PATIENCE, &[Opens(0, "b"), Leaves(0, LOST), At(30_000)], Lost, &["a", "b"]);
+        path(
+            PATIENCE,
+            &[Leaves(0, LOST), At(29_999), Comes("a"), At(99_999), Leaves(1, CLOSED)],
+            Closed,
+            &["a"],
+        );
+        path(PATIENCE, &[Leaves(0, LOST), Comes("b"), At(30_000), Leaves(1, CLOSED)], Closed, &["b"]);
+        path(PATIENCE, &[Leaves(0, LOST), Comes("b"), Leaves(1, CLOSED), At(30_000)], Lost, &["a"]);
+        path(PATIENCE, &[Leaves(0, LOST), Comes("b"), Opens(1, "a"), Leaves(1, CLOSED)], Closed, &["a", "b"]);
+        path(
+            PATIENCE,
+            &[Comes("b"), Leaves(0, LOST), At(9), Leaves(1, LOST), At(30_000), At(30_009)],
+            Lost,
+            &["b"],
+        );
+        path(
+            PATIENCE,
+            &[Comes("b"), Leaves(0, LOST), At(30_000), Leaves(1, GOING_AWAY), At(35_000)],
+            Closed,
+            &["b"],
+        );
+        path(PATIENCE, &[Comes("a"), Leaves(0, LOST), At(99_999), Leaves(1, CLOSED)], Closed, &["a"]);
+        path(PATIENCE, &[Closes(0, "a"), Leaves(0, LOST), At(29_999), At(30_000)], Lost, &[]);
+        // From outside: whatever it is doing.
+        for reason in [Terminated, Replaced, Idle, TokenExpired, Drained] {
+            path(PATIENCE, &[Comes("b"), Ended(reason)], reason, &["a", "b"]);
+            path(PATIENCE, &[Leaves(0, LOST), Ended(reason)], reason, &["a"]);
+            path(PATIENCE, &[Leaves(0, GOING_AWAY), Ended(reason)], reason, &["a"]);
+            path(PATIENCE, &[Closes(0, "a"), Ended(reason)], reason, &[]);
+        }
+        path(PATIENCE, &[Removed("a"), Leaves(0, Leaving::Ended(Terminated))], Terminated, &[]);
+        path(PATIENCE, &[Comes("b"), Leaves(0, LOST), Removed("a"), Leaves(1, CLOSED)], Closed, &["b"]);
+        path(
+            PATIENCE,
+            &[Comes("b"), Leaves(0, LOST), Removed("b"), Leaves(1, CLOSED), At(30_000)],
+            Lost,
+            &["a"],
+        );
+    }
+
+    #[test]
+    fn a_connection_that_the_server_ends_ends_the_session_if_it_is_the_last() {
+        use EndReason::{Closed, Drained, Lost, Protocol, RateLimited, SlowConsumer, TooBig};
+        use Step::*;
+        for reason in [Protocol, TooBig, SlowConsumer, RateLimited, Drained] {
+            let ended = Leaving::Ended(reason);
+            path(PATIENCE, &[Leaves(0, ended)], reason, &["a"]);
+            path(PATIENCE, &[Comes("b"), Leaves(0, CLOSED), Leaves(1, ended)], reason, &["b"]);
+            // Others stay, and what is lost may still come back.
+            path(PATIENCE, &[Comes("b"), Leaves(0, ended), Leaves(1, CLOSED)], Closed, &["b"]);
+            path(
+                PATIENCE,
+                &[Comes("b"), Leaves(0, Leaving::Lost), Leaves(1, ended), At(30_000)],
+                Lost,
+                &["a"],
+            );
+        }
+    }
+
+    #[test]
+    fn a_page_is_taken_from_all_that_serve_it() {
+        let mut presence = with_pages(&["a", "a", "b"]);
+        presence.open_page(1, &"c".into(), None, 0);
+        let idle =
+            |links: Option<Vec<Link>>| links.map(|links| links.iter().map(|link| link.number).collect());
+        assert_eq!(idle(presence.remove_page("a")), Some(vec![0]), "1 serves c");
+        assert_eq!(idle(presence.remove_page("a")), None);
+        stands(&presence, &None, &[("b", true), ("c", true)]);
+        assert_eq!((presence.serving("c").count(), presence.serving("a").count()), (1, 0));
+        presence.disconnect(2, Leaving::Lost, PATIENCE, 0);
+        assert_eq!(idle(presence.remove_page("b")), Some(vec![]), "lost");
     }
 
     #[test]

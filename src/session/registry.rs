@@ -247,15 +247,17 @@ impl Registry {
     /// A connection leaves its session.
     pub(super) fn leave(&self, session: &Session, number: ConnectionNumber, how: Leaving, now_ms: u64) {
         let patience = session.patience(&self.rules.windows);
-        self.change(&session.identity().id, now_ms, |presence| {
-            presence.disconnect(number, how, patience, now_ms)
+        self.change(&session.identity().id, now_ms, |live, presence| {
+            // It may have ended, and a designer come again under its id: that is another's session.
+            let is_its_own = std::ptr::eq(live, session);
+            is_its_own.then(|| presence.disconnect(number, how, patience, now_ms)).flatten()
         });
     }
 
     /// Gives up what was kept until now. Costs nothing while nothing is due.
     pub fn expire(&self, now_ms: u64) {
         while let Some(id) = self.deadlines.due(now_ms) {
-            self.change(&id, now_ms, |presence| presence.expire(now_ms));
+            self.change(&id, now_ms, |_, presence| presence.expire(now_ms));
         }
         self.end_idle(now_ms);
     }
@@ -264,7 +266,7 @@ impl Registry {
     pub fn terminate(&self, id: &str, reason: EndReason, words: &str, now_ms: u64) -> bool {
         let mut told = Vec::new();
         let mut live = false;
-        self.change(id, now_ms, |presence| {
+        self.change(id, now_ms, |_, presence| {
             live = !presence.is_ended();
             told.extend_from_slice(presence.connections());
             presence.terminate(reason)
@@ -280,7 +282,7 @@ impl Registry {
     /// Answers whether there was such a page.
     pub fn close_page(&self, id: &str, page_id: &str, words: &str, now_ms: u64) -> bool {
         let mut idle = None;
-        self.change(id, now_ms, |presence| {
+        self.change(id, now_ms, |_, presence| {
             idle = presence.remove_page(page_id);
             let nobody_left = idle.as_ref().is_some_and(|idle| idle.len() == presence.connections().len());
             if nobody_left && presence.pages().is_empty() {
@@ -336,7 +338,7 @@ impl Registry {
         let ids: Vec<_> =
             self.sessions.iter().filter(|entry| waiting(entry)).map(|entry| entry.key().clone()).collect();
         for id in ids {
-            self.change(&id, now_ms, |presence| {
+            self.change(&id, now_ms, |_, presence| {
                 let waits = presence.connections().is_empty();
                 waits.then(|| presence.terminate(EndReason::Drained)).flatten()
             });
@@ -345,11 +347,11 @@ impl Registry {
 
     /// Changes what is open in a session. One that ends by it leaves the map and enters the ring under the same
     /// guard, so it is never both and never neither.
-    fn change(&self, id: &str, now_ms: u64, change: impl FnOnce(&mut Presence) -> Option<End>) {
+    fn change(&self, id: &str, now_ms: u64, change: impl FnOnce(&Session, &mut Presence) -> Option<End>) {
         let mut deadline = None;
         let removed = self.sessions.remove_if(id, |_, session| {
             let mut presence = session.presence();
-            let end = change(&mut presence);
+            let end = change(session, &mut presence);
             deadline = presence.deadline_ms();
             drop(presence);
             let Some(end) = end else { return false };

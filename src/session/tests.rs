@@ -323,3 +323,33 @@ fn a_task_that_dies_loses_its_connection_and_leaks_no_session() {
     assert!(registry.is_empty());
     assert_eq!(registry.ended().0[0].reason, EndReason::Lost);
 }
+
+/// A connection whose session was ended under it leaves a little later. A designer that came again in between has a
+/// new session under the same id, and was once thrown out of it: connections are numbered per session.
+#[test]
+fn a_connection_leaves_its_own_session_and_not_the_next_of_that_id() {
+    let registry = registry(Limits::default());
+    let stale = registry.join(joining("d", "ann", "p"), 0).unwrap();
+    assert!(registry.terminate("d", EndReason::Terminated, "bye", 10));
+    let next = registry.join(joining("d", "ann", "p"), 20).unwrap();
+    stale.leave(Leaving::Ended(EndReason::Terminated), 30);
+    let row = next.session().info(40).expect("it is live");
+    assert_eq!((row.uptime, row.active_pages, next.session().connections(), registry.len()), (20, 1, 1, 1));
+    let lost = registry.join(joining("d", "ann", "p"), 40).unwrap();
+    assert!(registry.terminate("d", EndReason::Terminated, "bye", 50));
+    let last = registry.join(joining("d", "ann", "p"), 60).unwrap();
+    drop((lost, next));
+    assert!(last.session().pages()[0].is_connected());
+    close(last);
+    let reasons: Vec<_> = registry.ended().0.iter().map(|ended| ended.reason).collect();
+    assert_eq!(reasons, [EndReason::Closed, EndReason::Terminated, EndReason::Terminated]);
+}
+
+#[test]
+fn a_session_that_has_ended_opens_no_page() {
+    let registry = registry(Limits::default());
+    let mut member = registry.join(joining("d", "ann", "p"), 0).unwrap();
+    registry.terminate("d", EndReason::Terminated, "bye", 10);
+    assert_eq!(member.open_page(&"p2".into(), None, 20), Ok(()));
+    assert!(member.session().pages().is_empty());
+}
