@@ -189,6 +189,7 @@ fn rules() -> impl Strategy<Value = Rules> {
             max_sessions_per_user: per_user,
             max_connections_per_session: connections,
             max_pages_per_session: pages,
+            ..Limits::default()
         },
     );
     let window = |ms| prop_oneof![4 => Just(ms), 1 => Just(0u64)];

@@ -103,7 +103,10 @@ impl Quota {
         if &*identity.username == UNAUTHENTICATED {
             counts.unauthenticated -= 1;
         } else if let Some(ids) = counts.per_user.get_mut(&identity.username) {
-            ids.retain(|id| *id != identity.id);
+            // One entry alone: under the same id a new session may have begun already.
+            if let Some(at) = ids.iter().position(|id| *id == identity.id) {
+                ids.remove(at);
+            }
             if ids.is_empty() {
                 counts.per_user.remove(&identity.username);
             }

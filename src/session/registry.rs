@@ -360,7 +360,8 @@ impl Registry {
         });
         match (removed, deadline) {
             (Some((_, session)), _) => self.quota.release(session.identity()),
-            (None, Some(deadline)) => self.deadlines.push(deadline, id.into()),
+            // Never for the moment that is just being dealt with, or `expire` would deal with it for ever.
+            (None, Some(deadline)) => self.deadlines.push(deadline.max(now_ms.saturating_add(1)), id.into()),
             (None, None) => {}
         }
     }

@@ -37,7 +37,12 @@ impl Crowd {
         };
         let windows = Windows { resume_ms: 20, resume_mobile_ms: 60, reload_ms: 5 };
         Self {
-            registry: Arc::new(Registry::new(Rules { limits, windows, max_ended: 100_000 })),
+            registry: Arc::new(Registry::new(Rules {
+                limits,
+                windows,
+                max_ended: 100_000,
+                ..Rules::default()
+            })),
             now_ms: AtomicU64::new(1_000),
             tokens: Mutex::default(),
             seen: Mutex::default(),
