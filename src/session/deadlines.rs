@@ -16,11 +16,16 @@ impl Deadlines {
         self.lock().push(Reverse((at_ms, id)));
     }
 
-    /// The next session that is to be looked at now.
-    pub(super) fn due(&self, now_ms: u64) -> Option<Arc<str>> {
+    /// The next session that is to be looked at now, and for when that was queued.
+    pub(super) fn due(&self, now_ms: u64) -> Option<(u64, Arc<str>)> {
         let mut queue = self.lock();
         queue.peek().filter(|Reverse((at_ms, _))| *at_ms <= now_ms)?;
-        queue.pop().map(|Reverse((_, id))| id)
+        queue.pop().map(|Reverse(due)| due)
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.lock().len()
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {

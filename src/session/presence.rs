@@ -17,6 +17,8 @@ pub(super) struct Presence {
     pages: Vec<Page>,
     /// A session without pages and connections that may yet come back.
     waiting: Option<Waiting>,
+    /// When the session is to be looked at next, as it is queued; later looks may be queued too, in vain.
+    queued_ms: Option<u64>,
     /// Nothing changes any more, and there is no row.
     ended: bool,
 }
@@ -244,6 +246,21 @@ impl Presence {
     pub(super) fn deadline_ms(&self) -> Option<u64> {
         let lost = self.pages.iter().filter_map(|page| page.lost_until_ms);
         lost.chain(self.waiting.as_ref().map(|waiting| waiting.until_ms)).min()
+    }
+
+    /// When the session is to be looked at, if no look that comes in time is queued. The caller queues it.
+    pub(super) fn look_at_next(&mut self, now_ms: u64) -> Option<u64> {
+        let at_ms = self.deadline_ms()?.max(now_ms.saturating_add(1));
+        if self.queued_ms.is_some_and(|queued| queued <= at_ms) {
+            return None;
+        }
+        self.queued_ms = Some(at_ms);
+        self.queued_ms
+    }
+
+    /// A look that was queued for this moment has come; answers whether it is not in vain.
+    pub(super) fn looked_at(&mut self, at_ms: u64) -> bool {
+        self.queued_ms.take_if(|queued| *queued == at_ms).is_some()
     }
 
     pub(super) fn page_ids(&self) -> Vec<Arc<str>> {

@@ -209,7 +209,7 @@ impl Registry {
 
     /// Ends the sessions whose users have done nothing for too long.
     fn end_idle(&self, now_ms: u64) {
-        while let Some(id) = self.idle_deadlines.due(now_ms) {
+        while let Some((_, id)) = self.idle_deadlines.due(now_ms) {
             let Some(session) = self.get(&id) else { continue };
             let Some(idle_ms) = self.idle_ms(&session) else { continue };
             let due_ms = session.last_action_ms().saturating_add(idle_ms);
@@ -256,8 +256,10 @@ impl Registry {
 
     /// Gives up what was kept until now. Costs nothing while nothing is due.
     pub fn expire(&self, now_ms: u64) {
-        while let Some(id) = self.deadlines.due(now_ms) {
-            self.change(&id, now_ms, |_, presence| presence.expire(now_ms));
+        while let Some((at_ms, id)) = self.deadlines.due(now_ms) {
+            self.change(&id, now_ms, |_, presence| {
+                presence.looked_at(at_ms).then(|| presence.expire(now_ms)).flatten()
+            });
         }
         self.end_idle(now_ms);
     }
@@ -352,7 +354,7 @@ impl Registry {
         let removed = self.sessions.remove_if(id, |_, session| {
             let mut presence = session.presence();
             let end = change(session, &mut presence);
-            deadline = presence.deadline_ms();
+            deadline = presence.look_at_next(now_ms);
             drop(presence);
             let Some(end) = end else { return false };
             self.ended.push(session.ended(end, now_ms));
@@ -360,8 +362,7 @@ impl Registry {
         });
         match (removed, deadline) {
             (Some((_, session)), _) => self.quota.release(session.identity()),
-            // Never for the moment that is just being dealt with, or `expire` would deal with it for ever.
-            (None, Some(deadline)) => self.deadlines.push(deadline.max(now_ms.saturating_add(1)), id.into()),
+            (None, Some(deadline)) => self.deadlines.push(deadline, id.into()),
             (None, None) => {}
         }
     }
@@ -374,6 +375,12 @@ impl Registry {
     /// How many rows any question can be about: sessions that are live, and those that are remembered.
     pub fn rows(&self) -> usize {
         self.len() + self.ended.len()
+    }
+
+    /// How many looks at sessions are queued.
+    #[cfg(test)]
+    pub(super) fn looks_to_come(&self) -> usize {
+        self.deadlines.len()
     }
 
     /// The limits in force.

@@ -301,6 +301,21 @@ fn what_nobody_comes_back_to_ends_in_its_time_and_is_remembered() {
     assert_eq!((ended[1].total_bytes_sent, &*ended[1].page_ids, forgotten), (9, &["p1".into()][..], 0));
 }
 
+/// Every loss once queued a look at the session, and every look that came queued another: a client that lost two
+/// pages in turn made the queue longer for ever.
+#[test]
+fn a_session_that_is_always_half_lost_is_not_looked_at_more_and_more() {
+    let registry = registry(Limits::default());
+    let join = |page_id, now_ms| registry.join(page(joining("d", "ann", "p"), page_id), now_ms).unwrap();
+    let mut member = join("p1", 0);
+    for n in 1..=2_000 {
+        let next = join(if n % 2 == 0 { "p1" } else { "p2" }, n * 1_000);
+        std::mem::replace(&mut member, next).leave(Leaving::Lost, n * 1_000);
+        registry.expire(n * 1_000);
+        assert!(registry.looks_to_come() <= 1, "{} after {n} losses", registry.looks_to_come());
+    }
+}
+
 #[test]
 fn the_ring_forgets_the_oldest_and_says_how_many() {
     let registry = Arc::new(Registry::new(Rules { max_ended: 3, ..Rules::default() }));
