@@ -65,14 +65,10 @@ impl Membership {
         now_ms: u64,
     ) -> Result<(), PageError> {
         let mut presence = self.session.presence();
-        let is_new = presence.pages().iter().all(|page| page.id != *page_id);
-        match self.registry.limits().max_pages_per_session {
-            Some(max) if is_new && presence.pages().len() >= max => Err(PageError::TooMany(max)),
-            _ => {
-                presence.open_page(self.number, page_id, path, now_ms);
-                Ok(())
-            }
-        }
+        let max = self.registry.limits().max_pages_per_session;
+        presence.room_for(page_id, max).map_err(PageError::TooMany)?;
+        presence.open_page(self.number, page_id, path, now_ms);
+        Ok(())
     }
 
     /// This connection serves a page no more.

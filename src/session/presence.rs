@@ -124,6 +124,20 @@ impl Presence {
         number
     }
 
+    /// Whether this page may be opened beside the others; one that is listed may always.
+    ///
+    /// # Errors
+    ///
+    /// The limit, if it is reached.
+    pub(super) fn room_for(&self, page_id: &str, max: Option<usize>) -> Result<(), usize> {
+        match max {
+            Some(max) if self.pages.len() >= max && self.pages.iter().all(|page| &*page.id != page_id) => {
+                Err(max)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// This connection serves this page (too).
     pub(super) fn open_page(
         &mut self,

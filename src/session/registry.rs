@@ -234,12 +234,7 @@ impl Registry {
         {
             return Err(JoinError::Connections(max));
         }
-        if let Some(max) = limits.max_pages_per_session
-            && presence.pages().len() >= max
-            && presence.pages().iter().all(|page| page.id != joining.page_id)
-        {
-            return Err(JoinError::Pages(max));
-        }
+        presence.room_for(&joining.page_id, limits.max_pages_per_session).map_err(JoinError::Pages)?;
         let Joining { page_id, page_path, outlet, .. } = joining;
         Ok(presence.connect(page_id, page_path.clone(), outlet.clone(), now_ms))
     }
