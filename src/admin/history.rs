@@ -99,20 +99,20 @@ impl Record for Seen<'_> {
     type Field = Column;
 
     fn id(&self) -> &str {
-        &self.ended.identity.id
+        self.ended.who.id()
     }
 
     fn value(&self, column: Column) -> Value<'_> {
         let Self { ended, clock } = self;
-        let identity = &ended.identity;
+        let who = &ended.who;
         match column {
-            Column::Id => Value::Text(&identity.id),
-            Column::Username => Value::Text(&identity.username),
-            Column::Project => Value::Text(&identity.project),
-            Column::SessionScope => Value::Text(identity.scope.as_str()),
-            Column::ClientAddress => Value::Address(identity.client_address),
-            Column::UserAgent => Value::Text(&identity.user_agent),
-            Column::Authorized => Value::Bool(identity.authorized),
+            Column::Id => Value::Text(who.id()),
+            Column::Username => Value::Text(who.username()),
+            Column::Project => Value::Text(who.project()),
+            Column::SessionScope => Value::Text(who.scope().as_str()),
+            Column::ClientAddress => Value::Address(who.client_address()),
+            Column::UserAgent => Value::Text(who.user_agent()),
+            Column::Authorized => Value::Bool(who.authorized()),
             Column::ConnectedAt => Value::Time(clock.unix_ms(ended.began_ms)),
             Column::EndedAt => Value::Time(clock.unix_ms(ended.ended_ms)),
             Column::DurationMs => Value::Number(ended.ended_ms.saturating_sub(ended.began_ms)),
@@ -169,15 +169,15 @@ pub(super) fn get_history(methods: &Methods, asked: &GetHistory, out: &mut Vec<u
 }
 
 fn item(ended: &EndedSession, clock: Clock) -> Item<'_> {
-    let identity = &ended.identity;
+    let who = &ended.who;
     Item {
-        id: &identity.id,
-        username: &identity.username,
-        project: &identity.project,
-        session_scope: identity.scope,
-        client_address: identity.client_address,
-        user_agent: &identity.user_agent,
-        authorized: identity.authorized,
+        id: who.id(),
+        username: who.username(),
+        project: who.project(),
+        session_scope: who.scope(),
+        client_address: who.client_address(),
+        user_agent: who.user_agent(),
+        authorized: who.authorized(),
         connected_at: clock.rfc3339(ended.began_ms),
         ended_at: clock.rfc3339(ended.ended_ms),
         duration_ms: ended.ended_ms.saturating_sub(ended.began_ms),

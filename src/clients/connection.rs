@@ -124,7 +124,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
             return Ok(());
         }
         let welcome = ToClient::Welcome {
-            session_id: &self.membership.session().identity().id,
+            session_id: self.membership.session().who().id(),
             page_id,
             resume_token: self.membership.token().map(|token| token.reveal()),
             resumed: self.membership.resumed(),

@@ -1,26 +1,32 @@
 use std::{
-    cmp::Reverse,
-    collections::BinaryHeap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    collections::BTreeSet,
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
-/// When which session is to be looked at again, the earliest first. A session that has changed since is looked at
-/// in vain, which is cheaper than finding its entry.
-#[derive(Debug, Default)]
-pub(super) struct Deadlines(Mutex<Queue>);
+use super::rows::Number;
 
-type Queue = BinaryHeap<Reverse<(u64, Arc<str>)>>;
+/// When which session is to be looked at, the earliest first: one entry a session at the most, and none of sessions
+/// that have ended.
+#[derive(Debug, Default)]
+pub(super) struct Deadlines(Mutex<BTreeSet<(u64, Number)>>);
 
 impl Deadlines {
-    pub(super) fn push(&self, at_ms: u64, id: Arc<str>) {
-        self.lock().push(Reverse((at_ms, id)));
+    /// The session in this place is to be looked at then, and not when it was to be.
+    pub(super) fn change(&self, place: Number, from_ms: Option<u64>, to_ms: Option<u64>) {
+        let mut queue = self.lock();
+        if let Some(at_ms) = from_ms {
+            queue.remove(&(at_ms, place));
+        }
+        if let Some(at_ms) = to_ms {
+            queue.insert((at_ms, place));
+        }
     }
 
     /// The next session that is to be looked at now, and for when that was queued.
-    pub(super) fn due(&self, now_ms: u64) -> Option<(u64, Arc<str>)> {
+    pub(super) fn due(&self, now_ms: u64) -> Option<(u64, Number)> {
         let mut queue = self.lock();
-        queue.peek().filter(|Reverse((at_ms, _))| *at_ms <= now_ms)?;
-        queue.pop().map(|Reverse(due)| due)
+        queue.first().filter(|(at_ms, _)| *at_ms <= now_ms)?;
+        queue.pop_first()
     }
 
     #[cfg(test)]
@@ -28,7 +34,7 @@ impl Deadlines {
         self.lock().len()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Queue> {
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<(u64, Number)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

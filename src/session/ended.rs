@@ -6,13 +6,13 @@ use std::{
     },
 };
 
-use super::{EndReason, Identity};
+use super::{EndReason, Who};
 
 /// A session that has ended, with its final totals.
 #[derive(Clone, Debug)]
 pub struct EndedSession {
     /// Who it was.
-    pub identity: Identity,
+    pub who: Who,
     /// When it began, in milliseconds of the server's clock.
     pub began_ms: u64,
     /// When it ended, likewise.
@@ -25,6 +25,8 @@ pub struct EndedSession {
     pub recent_bytes_sent: u64,
     /// Payload bytes of all its messages.
     pub total_bytes_sent: u64,
+    /// How many messages it sent.
+    pub messages_sent: u64,
     /// Payload bytes delivered to it.
     pub bytes_received: u64,
 }

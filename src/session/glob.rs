@@ -41,6 +41,17 @@ impl Glob {
         Self(tokens)
     }
 
+    /// How every value begins that fits, and whether that is all of it.
+    pub(super) fn prefix(&self) -> (String, bool) {
+        let exact = |token: &Token| match token {
+            Token::Exactly(c) => Some(*c),
+            Token::AnyOne | Token::AnyRun => None,
+        };
+        let prefix: String = self.0.iter().map_while(exact).collect();
+        let is_whole = self.0.iter().all(|token| exact(token).is_some());
+        (prefix, is_whole)
+    }
+
     /// Whether the whole `value` fits.
     ///
     /// Takes at most pattern length times value length steps, whatever either holds: on a mismatch only the

@@ -52,36 +52,49 @@
 //! `presence` is its life, as bookkeeping alone; [`Registry`] is all of them; [`Membership`] is one connection's
 //! place in one; [`Glob`] picks some, [`filter`] by any field; [`text`] keeps hostile input harmless.
 
+mod acts;
 mod deadlines;
 mod ended;
 mod ending;
 pub mod filter;
 mod glob;
+mod index;
 mod info;
+mod json;
+mod listing;
 mod membership;
 mod outlet;
 mod presence;
 mod quota;
 mod registry;
+mod rows;
+mod rules;
 mod scope;
 #[expect(clippy::module_inception, reason = "the module is named for what it holds: one session")]
 mod session;
+mod shared;
+mod tally;
 pub mod text;
 mod token;
+mod who;
 
 pub use ended::EndedSession;
 pub use ending::{EndReason, Leaving, Windows};
 pub use glob::Glob;
 pub use info::SessionInfo;
+pub use listing::Listing;
 pub use membership::{Membership, PageError};
 pub use outlet::{Order, Outlet, control_message};
 pub use presence::Page;
 pub use quota::Limits;
 pub(crate) use quota::place_of;
-pub use registry::{JoinError, OneSessionPerUser, Registry, Rules};
+pub use registry::Registry;
+pub use rules::{JoinError, OneSessionPerUser, Rules};
 pub use scope::{SessionScope, UnknownScope};
 pub use session::{Identity, Joining, Session};
+pub use tally::Came;
 pub use token::ResumeToken;
+pub use who::Who;
 
 #[cfg(test)]
 mod model;

@@ -9,7 +9,7 @@ use std::{
 
 use proptest::{prelude::*, sample::select};
 
-use super::*;
+use super::{tests::listed, *};
 
 /// Few enough of everything that the same ones meet again and again.
 const USERS: [&str; 3] = ["ann", "bob", UNAUTHENTICATED];
@@ -585,7 +585,7 @@ impl Both {
         let own_id = || format!("u{}", self.ears.len()).into();
         match who {
             Who::OwnerOf(session) if !self.sessions.is_empty() => {
-                let mut identity = self.sessions[session % self.sessions.len()].identity().clone();
+                let mut identity = self.model.sessions[session % self.sessions.len()].identity.clone();
                 if identity.scope != SessionScope::Designer {
                     identity.id = own_id();
                 }
@@ -619,11 +619,11 @@ impl Both {
             Token::Own => self
                 .tokens
                 .iter()
-                .rfind(|(session, _)| same_owner(self.sessions[*session].identity(), identity))?
+                .rfind(|(session, _)| same_owner(&self.model.sessions[*session].identity, identity))?
                 .clone(),
             Token::Forged(n) => {
                 let session = self.sessions.get(n % self.sessions.len().max(1))?;
-                let text = format!("{}.{n:032x}", session.identity().id);
+                let text = format!("{}.{n:032x}", session.who().id());
                 return Some((None, ResumeToken::read(&text).unwrap()));
             }
         };
@@ -714,13 +714,13 @@ impl Both {
                 if is_live {
                     self.model.terminate(session, reason);
                 }
-                let id = &self.sessions[session].identity().id;
+                let id = self.sessions[session].who().id();
                 assert_eq!(self.registry.terminate(id, reason, "bye", now), is_live);
             }
             Step::AdminClosesPage { session, page } => {
                 let Some(session) = self.current(session) else { return };
                 let found = self.model.admin_closes_page(session, page);
-                let id = &self.sessions[session].identity().id;
+                let id = self.sessions[session].who().id();
                 assert_eq!(self.registry.close_page(id, page, "bye", now), found);
             }
             Step::DrainWaiting => {
@@ -738,8 +738,8 @@ impl Both {
 
     /// What an administrator means who names this session's id now.
     fn current(&self, n: usize) -> Option<usize> {
-        let id = &self.sessions.get(n % self.sessions.len().max(1))?.identity().id;
-        self.sessions.iter().rposition(|session| session.identity().id == *id)
+        let id = self.sessions.get(n % self.sessions.len().max(1))?.who().id();
+        self.sessions.iter().rposition(|session| session.who().id() == id)
     }
 
     fn page_step(&mut self, step: &Step) {
@@ -819,7 +819,10 @@ impl Both {
         };
         let found = |user: &str, project: &str| {
             let [user, project] = [user, project].map(|filter| (filter != "*").then(|| Glob::new(filter)));
-            sorted(self.registry.session_info(user.as_ref(), project.as_ref(), self.model.now))
+            let listed = listed(&self.registry, user.clone(), project.clone(), self.model.now);
+            let rows = sorted(self.registry.session_info(user.as_ref(), project.as_ref(), self.model.now));
+            assert_eq!(sorted(listed.into_iter()), rows);
+            rows
         };
         let rows = found("*", "*");
         assert_eq!(rows, expected("*", "*"));
@@ -838,8 +841,7 @@ impl Both {
 
     fn compare_session(&self, n: usize, session: &Arc<Session>) {
         let now = self.model.now;
-        let is_live =
-            self.registry.get(&session.identity().id).is_some_and(|live| Arc::ptr_eq(&live, session));
+        let is_live = self.registry.get(session.who().id()).is_some_and(|live| Arc::ptr_eq(&live, session));
         assert_eq!(is_live, self.model.is_live(n));
         assert_eq!(session.info(now).is_some(), is_live);
         assert_eq!(session.connections(), self.model.open_connections(n).len());
@@ -864,7 +866,7 @@ impl Both {
             let pages = ended.page_ids.iter().map(ToString::to_string).collect();
             let reason = format!("{:?}", ended.reason);
             let sums = (ended.recent_bytes_sent, ended.total_bytes_sent, ended.bytes_received);
-            let id = ended.identity.id.to_string();
+            let id = ended.who.id().to_string();
             (id, ended.began_ms, ended.ended_ms, reason, pages, sums.0, sums.1, sums.2)
         };
         let mut found: Vec<_> = ring.iter().map(remembered).collect();

@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use smallvec::{SmallVec, smallvec};
+
 use super::{EndReason, Leaving, Outlet};
 
 /// A connection among those of its session, numbered in the order they came.
@@ -16,9 +18,11 @@ pub(super) struct Presence {
     /// In the order opened.
     pages: Vec<Page>,
     /// A session without pages and connections that may yet come back.
-    waiting: Option<Waiting>,
-    /// When the session is to be looked at next, as it is queued; later looks may be queued too, in vain.
-    queued_ms: Option<u64>,
+    waiting: Option<Box<Waiting>>,
+    /// For when a look at the session is queued.
+    pub(super) queued_ms: Option<u64>,
+    /// The pages are others than those that are listed.
+    pages_changed: bool,
     /// Nothing changes any more, and there is no row.
     ended: bool,
 }
@@ -40,7 +44,7 @@ pub struct Page {
     /// When it was opened, in milliseconds of the server's clock.
     pub opened_ms: u64,
     /// Those that serve it; none if it is lost.
-    connections: Vec<ConnectionNumber>,
+    connections: SmallVec<[ConnectionNumber; 4]>,
     /// A lost page is kept until then.
     lost_until_ms: Option<u64>,
 }
@@ -87,8 +91,8 @@ impl Presence {
 
     /// The connections that serve this page; none if there is no such page or it is lost.
     pub(super) fn serving(&self, page_id: &str) -> impl Iterator<Item = &Link> {
-        let numbers = self.pages.iter().find(|page| &*page.id == page_id).map(|page| &*page.connections);
-        let numbers = numbers.unwrap_or_default();
+        let page = self.pages.iter().find(|page| &*page.id == page_id);
+        let numbers = page.map_or(&[][..], |page| &page.connections);
         self.connections.iter().filter(|link| numbers.contains(&link.number))
     }
 
@@ -97,6 +101,7 @@ impl Presence {
     pub(super) fn remove_page(&mut self, page_id: &str) -> Option<Vec<Link>> {
         let at = self.pages.iter().position(|page| &*page.id == page_id)?;
         let removed = self.pages.remove(at);
+        self.pages_changed = true;
         let idle = |link: &&Link| {
             removed.connections.contains(&link.number)
                 && self.pages.iter().all(|page| !page.connections.contains(&link.number))
@@ -118,7 +123,7 @@ impl Presence {
     ) -> ConnectionNumber {
         let number = self.next_number;
         self.next_number += 1;
-        self.connections.push(Link { number, outlet });
+        push_lean(&mut self.connections, Link { number, outlet });
         self.waiting = None;
         self.open_page(number, page_id, path, now_ms);
         number
@@ -157,13 +162,13 @@ impl Presence {
                 page.lost_until_ms = None;
                 page.path = path.or_else(|| page.path.take());
             }
-            None => self.pages.push(Page {
-                id: page_id.clone(),
-                path,
-                opened_ms: now_ms,
-                connections: vec![number],
-                lost_until_ms: None,
-            }),
+            None => {
+                let connections = smallvec![number];
+                let page =
+                    Page { id: page_id.clone(), path, opened_ms: now_ms, connections, lost_until_ms: None };
+                push_lean(&mut self.pages, page);
+                self.pages_changed = true;
+            }
         }
     }
 
@@ -174,6 +179,7 @@ impl Presence {
         self.pages[at].connections.retain(|connection| *connection != number);
         if !self.pages[at].is_connected() {
             self.pages.remove(at);
+            self.pages_changed = true;
         }
         true
     }
@@ -209,6 +215,7 @@ impl Presence {
             page.lost_until_ms = Some(now_ms.saturating_add(patience.resume_ms));
             how == Leaving::Lost && patience.resume_ms > 0
         });
+        self.pages_changed |= self.pages.len() != before.len();
         if !self.connections.is_empty() || !self.pages.is_empty() {
             return None;
         }
@@ -223,7 +230,7 @@ impl Presence {
             return Some(self.end(reason, before));
         }
         let until_ms = now_ms.saturating_add(wait_ms);
-        self.waiting = Some(Waiting { until_ms, reason, pages: before });
+        self.waiting = Some(Box::new(Waiting { until_ms, reason, pages: before }));
         None
     }
 
@@ -234,6 +241,7 @@ impl Presence {
         }
         let before = self.page_ids();
         self.pages.retain(|page| page.lost_until_ms.is_none_or(|until| until > now_ms));
+        self.pages_changed |= self.pages.len() != before.len();
         if !self.connections.is_empty() || !self.pages.is_empty() {
             return None;
         }
@@ -262,19 +270,9 @@ impl Presence {
         lost.chain(self.waiting.as_ref().map(|waiting| waiting.until_ms)).min()
     }
 
-    /// When the session is to be looked at, if no look that comes in time is queued. The caller queues it.
-    pub(super) fn look_at_next(&mut self, now_ms: u64) -> Option<u64> {
-        let at_ms = self.deadline_ms()?.max(now_ms.saturating_add(1));
-        if self.queued_ms.is_some_and(|queued| queued <= at_ms) {
-            return None;
-        }
-        self.queued_ms = Some(at_ms);
-        self.queued_ms
-    }
-
-    /// A look that was queued for this moment has come; answers whether it is not in vain.
-    pub(super) fn looked_at(&mut self, at_ms: u64) -> bool {
-        self.queued_ms.take_if(|queued| *queued == at_ms).is_some()
+    /// Whether the pages are others than when this was last asked.
+    pub(super) fn take_pages_changed(&mut self) -> bool {
+        std::mem::take(&mut self.pages_changed)
     }
 
     pub(super) fn page_ids(&self) -> Vec<Arc<str>> {
@@ -288,6 +286,14 @@ impl Presence {
         self.waiting = None;
         End { reason, pages }
     }
+}
+
+/// Most sessions have one connection and one page all their life, so the first takes no room for more.
+fn push_lean<T>(list: &mut Vec<T>, item: T) {
+    if list.capacity() == 0 {
+        list.reserve_exact(1);
+    }
+    list.push(item);
 }
 
 #[cfg(test)]

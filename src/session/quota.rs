@@ -3,15 +3,14 @@
 
 use std::{
     collections::HashMap,
-    hash::Hash,
     net::{IpAddr, Ipv6Addr},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
 };
 
-use super::{Identity, JoinError, UNAUTHENTICATED};
+use super::{Glob, JoinError, Session, UNAUTHENTICATED, index::Index, rows::Number};
 
 /// How many sessions there may be; `None` is no limit.
 #[derive(Clone, Copy, Debug, Default)]
@@ -32,6 +31,7 @@ pub struct Limits {
     pub max_pages_per_session: Option<usize>,
 }
 
+/// Who is live, by everything that has a limit or can be asked for by name.
 #[derive(Debug, Default)]
 pub(super) struct Quota {
     counts: Mutex<Counts>,
@@ -42,11 +42,9 @@ pub(super) struct Quota {
 #[derive(Debug, Default)]
 struct Counts {
     live: usize,
-    unauthenticated: usize,
     per_address: HashMap<IpAddr, usize>,
-    per_project: HashMap<Arc<str>, usize>,
-    /// The ids of each named user's sessions, the oldest first.
-    per_user: HashMap<Arc<str>, Vec<Arc<str>>>,
+    by_user: Index,
+    by_project: Index,
 }
 
 impl Quota {
@@ -54,69 +52,78 @@ impl Quota {
         self.live.load(Ordering::Relaxed)
     }
 
-    /// Takes a place for a session.
+    /// Takes a place among all for a session.
+    ///
+    /// `is_taken` says whether a session of the same user stands in the way.
     ///
     /// # Errors
     ///
     /// The first limit that is reached; nothing is counted then.
-    pub(super) fn reserve(&self, identity: &Identity, limits: &Limits) -> Result<(), JoinError> {
+    pub(super) fn reserve(
+        &self,
+        newcomer: &Session,
+        limits: &Limits,
+        is_taken: impl Fn(Number) -> bool,
+    ) -> Result<(), JoinError> {
         let counts = &mut *self.lock();
-        let address = place_of(identity.client_address);
-        let is_nobody = &*identity.username == UNAUTHENTICATED;
+        let who = newcomer.who();
+        let address = place_of(who.client_address());
         let reached = |limit: Option<usize>, count: usize| limit.filter(|limit| count >= *limit);
-        let of_user = counts.per_user.get(&identity.username).map_or(0, Vec::len);
         if let Some(limit) = reached(limits.max_sessions, counts.live) {
             return Err(JoinError::Full(limit));
         }
-        if let Some(limit) = reached(limits.max_sessions_per_address, count_of(&counts.per_address, &address))
-        {
+        let from_address = counts.per_address.get(&address).copied().unwrap_or(0);
+        if let Some(limit) = reached(limits.max_sessions_per_address, from_address) {
             return Err(JoinError::Address(limit));
         }
-        if let Some(limit) = reached(limits.max_sessions_per_user, of_user) {
+        let of_user = counts.by_user.count(who.username());
+        if who.username() == UNAUTHENTICATED {
+            if let Some(limit) = reached(limits.max_unauthenticated, of_user) {
+                return Err(JoinError::Unauthenticated(limit));
+            }
+        } else if let Some(limit) = reached(limits.max_sessions_per_user, of_user) {
             return Err(JoinError::User(limit));
+        } else if counts.by_user.of(who.username()).into_iter().any(is_taken) {
+            return Err(JoinError::User(1));
         }
-        let in_project = count_of(&counts.per_project, &identity.project);
-        if let Some(limit) = reached(limits.max_sessions_per_project, in_project) {
+        if let Some(limit) = reached(limits.max_sessions_per_project, counts.by_project.count(who.project()))
+        {
             return Err(JoinError::Project(limit));
         }
-        if is_nobody && let Some(limit) = reached(limits.max_unauthenticated, counts.unauthenticated) {
-            return Err(JoinError::Unauthenticated(limit));
-        }
+        let place = newcomer.place().number();
         counts.live += 1;
         *counts.per_address.entry(address).or_default() += 1;
-        *counts.per_project.entry(identity.project.clone()).or_default() += 1;
-        if is_nobody {
-            counts.unauthenticated += 1;
-        } else {
-            counts.per_user.entry(identity.username.clone()).or_default().push(identity.id.clone());
-        }
+        counts.by_user.insert(who.username(), place);
+        counts.by_project.insert(who.project(), place);
         self.live.store(counts.live, Ordering::Relaxed);
         Ok(())
     }
 
     /// Gives the place of a session back.
-    pub(super) fn release(&self, identity: &Identity) {
+    pub(super) fn release(&self, session: &Session) {
         let counts = &mut *self.lock();
+        let (who, place) = (session.who(), session.place().number());
         counts.live -= 1;
-        count_down(&mut counts.per_address, &place_of(identity.client_address));
-        count_down(&mut counts.per_project, &identity.project);
-        if &*identity.username == UNAUTHENTICATED {
-            counts.unauthenticated -= 1;
-        } else if let Some(ids) = counts.per_user.get_mut(&identity.username) {
-            // One entry alone: under the same id a new session may have begun already.
-            if let Some(at) = ids.iter().position(|id| *id == identity.id) {
-                ids.remove(at);
-            }
-            if ids.is_empty() {
-                counts.per_user.remove(&identity.username);
-            }
-        }
+        count_down(&mut counts.per_address, &place_of(who.client_address()));
+        counts.by_user.remove(who.username(), place);
+        counts.by_project.remove(who.project(), place);
         self.live.store(counts.live, Ordering::Relaxed);
     }
 
-    /// The ids of a named user's sessions, the oldest first.
-    pub(super) fn of_user(&self, username: &str) -> Vec<Arc<str>> {
-        self.lock().per_user.get(username).cloned().unwrap_or_default()
+    /// The places of a named user's sessions; nobody is no user.
+    pub(super) fn of_user(&self, username: &str) -> Vec<Number> {
+        if username == UNAUTHENTICATED { Vec::new() } else { self.lock().by_user.of(username) }
+    }
+
+    /// The places of all sessions that may fit both, if they are few among all.
+    pub(super) fn fitting(&self, username: Option<&Glob>, project: Option<&Glob>) -> Option<Vec<Number>> {
+        /// Reading all rows in their order is so many times as fast as going to some.
+        const FASTER: usize = 8;
+        let counts = self.lock();
+        let most = counts.live / FASTER;
+        let find = |index: &Index, pattern: Option<&Glob>| index.fitting(pattern?, most);
+        let (of_user, of_project) = (find(&counts.by_user, username), find(&counts.by_project, project));
+        [of_user, of_project].into_iter().flatten().min_by_key(Vec::len)
     }
 
     fn lock(&self) -> MutexGuard<'_, Counts> {
@@ -135,15 +142,11 @@ pub(crate) fn place_of(address: IpAddr) -> IpAddr {
     }
 }
 
-fn count_of<K: Eq + Hash>(counts: &HashMap<K, usize>, key: &K) -> usize {
-    counts.get(key).copied().unwrap_or(0)
-}
-
-fn count_down<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: &K) {
-    if let Some(count) = counts.get_mut(key) {
+fn count_down(counts: &mut HashMap<IpAddr, usize>, address: &IpAddr) {
+    if let Some(count) = counts.get_mut(address) {
         *count -= 1;
         if *count == 0 {
-            counts.remove(key);
+            counts.remove(address);
         }
     }
 }

@@ -1,15 +1,20 @@
-use std::sync::Arc;
+use std::{
+    borrow::Borrow,
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
 
 use dashmap::{DashMap, Entry};
 
 use super::{
-    EndReason, EndedSession, Glob, Identity, Joining, Leaving, Limits, Membership, Order, Outlet, Session,
-    SessionInfo, SessionScope, Windows,
+    EndReason, EndedSession, Glob, JoinError, Joining, Leaving, Limits, Listing, Membership,
+    OneSessionPerUser, Rules, Session, SessionInfo, SessionScope, Who,
     deadlines::Deadlines,
     ended::EndedRing,
-    outlet,
     presence::{ConnectionNumber, End, Presence},
     quota::Quota,
+    rows::{Number, Rows},
+    shared::SharedTexts,
 };
 
 /// Where a connection has been let in.
@@ -17,98 +22,58 @@ type Place = (Arc<Session>, ConnectionNumber);
 
 /// All live sessions, and the last that ended.
 ///
-/// The map is named in this file alone, and no guard of it leaves this file: a snapshot copies handles out,
-/// shard by shard, and works on those. See the invariants in the crate's documentation.
+/// The map tells which session has an id; it is named in this file alone, and no guard of it leaves this file. Lists
+/// are read from [`Rows`], where sessions lie side by side. See the invariants in the crate's documentation.
+///
+/// Locks are taken in this order, and none but for a few stores: the map's shard, what is open in one session, then
+/// one of the page of rows, the queue of deadlines or the ring; a newcomer takes the quota's before what is open in
+/// others.
 #[derive(Debug)]
 pub struct Registry {
-    sessions: DashMap<Arc<str>, Arc<Session>>,
+    sessions: DashMap<ById, ()>,
+    pub(super) rows: Rows,
     quota: Quota,
+    user_agents: SharedTexts,
     ended: EndedRing,
     deadlines: Deadlines,
-    /// When whose user has done nothing for too long, unless something was done since.
-    idle_deadlines: Deadlines,
     rules: Rules,
 }
 
-/// What a registry goes by.
-#[derive(Clone, Copy, Debug)]
-pub struct Rules {
-    /// How many there may be.
-    pub limits: Limits,
-    /// How long what is gone may come back.
-    pub windows: Windows,
-    /// How many ended sessions are remembered.
-    pub max_ended: usize,
-    /// Whether one user may have several sessions.
-    pub one_session_per_user: OneSessionPerUser,
-    /// How long a user may do nothing, in milliseconds and by scope in the order of [`SessionScope::ALL`].
-    pub idle_ms: [Option<u64>; 4],
-}
+/// A session under its id, which is kept in the session alone.
+#[derive(Debug)]
+struct ById(Arc<Session>);
 
-impl Default for Rules {
-    fn default() -> Self {
-        Self {
-            limits: Limits::default(),
-            windows: Windows::default(),
-            max_ended: 10_000,
-            one_session_per_user: OneSessionPerUser::Off,
-            idle_ms: [None; 4],
-        }
+impl Borrow<str> for ById {
+    fn borrow(&self) -> &str {
+        self.0.who().id()
     }
 }
 
-/// Whether one user may have several sessions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OneSessionPerUser {
-    /// As many as the limits allow.
-    #[default]
-    Off,
-    /// A second login is refused, unless the first has no connection left and only waits for its client.
-    Reject,
-    /// A newer login ends the older session with 4002.
-    Replace,
+impl Hash for ById {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.who().id().hash(state);
+    }
 }
 
-/// Why a connection could not join.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum JoinError {
-    /// `max_sessions` is reached.
-    #[error("the server is full: {0} sessions are live")]
-    Full(usize),
-    /// `max_sessions_per_address` is reached.
-    #[error("too many sessions from this address: the limit is {0}")]
-    Address(usize),
-    /// `max_sessions_per_user` is reached.
-    #[error("too many sessions of this user: the limit is {0}")]
-    User(usize),
-    /// `max_sessions_per_project` is reached.
-    #[error("too many sessions in this project: the limit is {0}")]
-    Project(usize),
-    /// `max_unauthenticated` is reached.
-    #[error("too many sessions without a user: the limit is {0}")]
-    Unauthenticated(usize),
-    /// `max_connections_per_session` is reached.
-    #[error("too many connections of this session: the limit is {0}")]
-    Connections(usize),
-    /// `max_pages_per_session` is reached.
-    #[error("too many pages of this session: the limit is {0}")]
-    Pages(usize),
-    /// The id is live under another identity, scope or project.
-    #[error("designerId is in use by another user or project")]
-    Taken,
+impl PartialEq for ById {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.who().id() == other.0.who().id()
+    }
 }
+
+impl Eq for ById {}
 
 impl Registry {
     /// An empty registry.
     pub fn new(rules: Rules) -> Self {
         Self {
-            // Few sessions a shard, so that a snapshot never holds one for long (measured: 8 shards stall
-            // a writer for 109 ms at a million sessions, 1,024 for 3).
+            // Few sessions a shard, so that one that grows holds up few.
             sessions: DashMap::with_shard_amount(1024),
+            rows: Rows::default(),
             quota: Quota::default(),
+            user_agents: SharedTexts::default(),
             ended: EndedRing::new(rules.max_ended),
             deadlines: Deadlines::default(),
-            idle_deadlines: Deadlines::default(),
             rules,
         }
     }
@@ -138,9 +103,9 @@ impl Registry {
     fn resume(&self, joining: &Joining, now_ms: u64) -> Result<Option<Place>, JoinError> {
         let Some(token) = &joining.resume else { return Ok(None) };
         // Under the guard, which an ending takes too: the session cannot end in between.
-        match self.sessions.get(token.session_id()) {
+        match self.sessions.get(token.session_id()).as_ref().map(|live| &live.key().0) {
             Some(live) if live.may_be_resumed_by(&joining.identity, token) => {
-                let number = self.connect(&live, joining, now_ms)?;
+                let number = self.connect(live, joining, now_ms)?;
                 Ok(Some((live.clone(), number)))
             }
             _ => Ok(None),
@@ -148,77 +113,62 @@ impl Registry {
     }
 
     fn join_or_begin(&self, joining: Joining, now_ms: u64) -> Result<Place, JoinError> {
-        match self.sessions.entry(joining.identity.id.clone()) {
-            Entry::Occupied(live) if !live.get().may_be_joined_by(&joining.identity) => Err(JoinError::Taken),
+        let who = Who::new(&joining.identity, &self.user_agents.share(&joining.identity.user_agent));
+        let newcomer = Arc::new(Session::begin(who, self.rows.take(now_ms), now_ms));
+        match self.sessions.entry(ById(newcomer.clone())) {
             Entry::Occupied(live) => {
-                let number = self.connect(live.get(), &joining, now_ms)?;
-                Ok((live.get().clone(), number))
+                let live = &live.key().0;
+                if !live.who().may_be_joined_by(&joining.identity) {
+                    return Err(JoinError::Taken);
+                }
+                let number = self.connect(live, &joining, now_ms)?;
+                Ok((live.clone(), number))
             }
             Entry::Vacant(free) => {
-                self.check_older_logins(&joining.identity)?;
-                self.quota.reserve(&joining.identity, &self.rules.limits)?;
-                let session = Arc::new(Session::begin(joining.identity.clone(), now_ms));
+                self.quota.reserve(&newcomer, &self.rules.limits, |place| self.stands_in_the_way(place))?;
                 // Under the entry's guard: a session is never seen without its page.
-                let number =
-                    session.presence().connect(&joining.page_id, joining.page_path, joining.outlet, now_ms);
-                free.insert(session.clone());
-                if let Some(idle_ms) = self.idle_ms(&session) {
-                    self.idle_deadlines.push(now_ms.saturating_add(idle_ms), joining.identity.id);
-                }
-                Ok((session, number))
+                let mut presence = newcomer.presence();
+                let Joining { page_id, page_path, outlet, .. } = joining;
+                let number = presence.connect(&page_id, page_path, outlet, now_ms);
+                self.rows.list(&newcomer, &presence);
+                self.queue_look(&newcomer, &mut presence, now_ms);
+                drop(presence);
+                free.insert(());
+                Ok((newcomer, number))
             }
         }
     }
 
-    /// # Errors
-    ///
-    /// The user has a session with a connection, and may not have two.
-    fn check_older_logins(&self, newcomer: &Identity) -> Result<(), JoinError> {
-        if self.rules.one_session_per_user != OneSessionPerUser::Reject {
-            return Ok(());
-        }
-        // Looked up one by one and without waiting: this runs under the guard of the newcomer's own entry, and a
-        // session whose entry another thread holds is one that is just changing.
-        let is_connected = |id: &Arc<str>| {
-            self.sessions.try_get(id).try_unwrap().is_some_and(|session| session.connections() > 0)
-        };
-        if self.quota.of_user(&newcomer.username).iter().any(is_connected) {
-            return Err(JoinError::User(1));
-        }
-        Ok(())
+    /// Whether the session in this place keeps another of its user out: it has a connection, or is about to.
+    fn stands_in_the_way(&self, place: Number) -> bool {
+        self.rules.one_session_per_user == OneSessionPerUser::Reject
+            && self.rows.session(place).is_none_or(|session| session.connections() > 0)
     }
 
     /// The newest login of a user stands, if only one may.
     fn end_older_logins(&self, newest: &Session, now_ms: u64) {
-        let identity = newest.identity();
+        // With `reject` too: a session that waits for its client kept nobody out, and must not come back beside him.
         if self.rules.one_session_per_user == OneSessionPerUser::Off {
             return;
         }
-        for id in self.quota.of_user(&identity.username) {
-            if id != identity.id {
-                self.terminate(&id, EndReason::Replaced, "replaced by a newer login", now_ms);
+        for place in self.quota.of_user(newest.who().username()) {
+            if place != newest.place().number()
+                && let Some(older) = self.rows.session(place)
+            {
+                self.terminate(older.who().id(), EndReason::Replaced, "replaced by a newer login", now_ms);
             }
         }
     }
 
     fn idle_ms(&self, session: &Session) -> Option<u64> {
-        let scope = session.identity().scope;
+        let scope = session.who().scope();
         let at = SessionScope::ALL.iter().position(|known| *known == scope)?;
         self.rules.idle_ms[at]
     }
 
-    /// Ends the sessions whose users have done nothing for too long.
-    fn end_idle(&self, now_ms: u64) {
-        while let Some((_, id)) = self.idle_deadlines.due(now_ms) {
-            let Some(session) = self.get(&id) else { continue };
-            let Some(idle_ms) = self.idle_ms(&session) else { continue };
-            let due_ms = session.last_action_ms().saturating_add(idle_ms);
-            if due_ms <= now_ms {
-                self.terminate(&id, EndReason::Idle, "nothing was done for too long", now_ms);
-            } else {
-                self.idle_deadlines.push(due_ms, id);
-            }
-        }
+    /// When this session's user has done nothing for too long, unless something is done until then.
+    fn idle_at_ms(&self, session: &Session) -> Option<u64> {
+        Some(session.last_action_ms().saturating_add(self.idle_ms(session)?))
     }
 
     fn connect(
@@ -242,123 +192,69 @@ impl Registry {
     /// A connection leaves its session.
     pub(super) fn leave(&self, session: &Session, number: ConnectionNumber, how: Leaving, now_ms: u64) {
         let patience = session.patience(&self.rules.windows);
-        self.change(&session.identity().id, now_ms, |live, presence| {
+        self.change(session.who().id(), now_ms, |live, presence| {
             // It may have ended, and a designer come again under its id: that is another's session.
             let is_its_own = std::ptr::eq(live, session);
             is_its_own.then(|| presence.disconnect(number, how, patience, now_ms)).flatten()
         });
     }
 
-    /// Gives up what was kept until now. Costs nothing while nothing is due.
+    /// Gives up what was kept until now, and ends the sessions whose users have done nothing for too long. Costs
+    /// nothing while nothing is due.
     pub fn expire(&self, now_ms: u64) {
-        while let Some((at_ms, id)) = self.deadlines.due(now_ms) {
-            self.change(&id, now_ms, |_, presence| {
-                presence.looked_at(at_ms).then(|| presence.expire(now_ms)).flatten()
-            });
-        }
-        self.end_idle(now_ms);
-    }
-
-    /// Ends a session, with words for its client; answers whether it was live.
-    pub fn terminate(&self, id: &str, reason: EndReason, words: &str, now_ms: u64) -> bool {
-        let mut told = Vec::new();
-        let mut live = false;
-        self.change(id, now_ms, |_, presence| {
-            live = !presence.is_ended();
-            told.extend_from_slice(presence.connections());
-            presence.terminate(reason)
-        });
-        // Outside the guards: a task that is woken may want them.
-        for link in told {
-            link.outlet.tell(outlet::closing(reason, words));
-        }
-        live
-    }
-
-    /// Closes one page, whoever serves it; a connection that serves nothing any more is closed with 4004.
-    /// Answers whether there was such a page.
-    pub fn close_page(&self, id: &str, page_id: &str, words: &str, now_ms: u64) -> bool {
-        let mut idle = None;
-        self.change(id, now_ms, |_, presence| {
-            idle = presence.remove_page(page_id);
-            let nobody_left = idle.as_ref().is_some_and(|idle| idle.len() == presence.connections().len());
-            if nobody_left && presence.pages().is_empty() {
-                return presence.terminate(EndReason::Terminated);
-            }
-            None
-        });
-        let found = idle.is_some();
-        for link in idle.into_iter().flatten() {
-            link.outlet.tell(Order::Close { code: 4004, reason: words.into() });
-        }
-        found
-    }
-
-    /// Sends a text to the connections of a session, or to those of one page; answers whether any took it, or
-    /// `None` if there is no such session or page.
-    pub fn send(&self, id: &str, page_id: Option<&str>, text: &Arc<str>) -> Option<bool> {
-        let session = self.get(id)?;
-        let links: Vec<_> = {
-            let presence = session.presence();
-            match page_id {
-                None => presence.connections().to_vec(),
-                Some(page_id) => {
-                    presence.pages().iter().find(|page| &*page.id == page_id)?;
-                    presence.serving(page_id).cloned().collect()
+        while let Some((at_ms, place)) = self.deadlines.due(now_ms) {
+            let Some(session) = self.rows.session(place) else { continue };
+            let id = session.who().id();
+            let mut is_idle = false;
+            self.change(id, now_ms, |live, presence| {
+                if !std::ptr::eq(live, &*session) {
+                    return None;
                 }
-            }
-        };
-        let taken = links.iter().filter(|link| link.outlet.tell(Order::Send(text.clone()))).count();
-        Some(taken > 0)
-    }
-
-    /// The lines to all connections, in no particular order.
-    pub fn outlets(&self) -> Vec<Arc<dyn Outlet>> {
-        let sessions: Vec<_> = self.sessions.iter().map(|session| session.clone()).collect();
-        let outlets = |session: Arc<Session>| {
-            let links = session.presence().connections().to_vec();
-            links.into_iter().map(|link| link.outlet)
-        };
-        sessions.into_iter().flat_map(outlets).collect()
-    }
-
-    /// Tells every connection that the server ends. Those that have been told already take no notice.
-    pub fn drain(&self) {
-        for outlet in self.outlets() {
-            outlet.tell(Order::Drain);
-        }
-    }
-
-    /// Ends the sessions that wait for somebody to come back: nobody will.
-    pub fn drain_waiting(&self, now_ms: u64) {
-        let waiting = |session: &Session| session.presence().connections().is_empty();
-        let ids: Vec<_> =
-            self.sessions.iter().filter(|entry| waiting(entry)).map(|entry| entry.key().clone()).collect();
-        for id in ids {
-            self.change(&id, now_ms, |_, presence| {
-                let waits = presence.connections().is_empty();
-                waits.then(|| presence.terminate(EndReason::Drained)).flatten()
+                presence.queued_ms.take_if(|queued| *queued == at_ms);
+                let end = presence.expire(now_ms);
+                is_idle = end.is_none() && self.idle_at_ms(live).is_some_and(|idle_at| idle_at <= now_ms);
+                end
             });
+            if is_idle {
+                self.terminate(id, EndReason::Idle, "nothing was done for too long", now_ms);
+            }
         }
     }
 
-    /// Changes what is open in a session. One that ends by it leaves the map and enters the ring under the same
-    /// guard, so it is never both and never neither.
-    fn change(&self, id: &str, now_ms: u64, change: impl FnOnce(&Session, &mut Presence) -> Option<End>) {
-        let mut deadline = None;
-        let removed = self.sessions.remove_if(id, |_, session| {
+    /// Queues a look at the session for when something is to be done with it next.
+    fn queue_look(&self, session: &Session, presence: &mut Presence, now_ms: u64) {
+        let next = if presence.is_ended() {
+            None
+        } else {
+            [presence.deadline_ms(), self.idle_at_ms(session)].into_iter().flatten().min()
+        };
+        // Never for the moment that is being dealt with, or dealing with it would not end.
+        let next = next.map(|at_ms| at_ms.max(now_ms.saturating_add(1)));
+        if next != presence.queued_ms {
+            self.deadlines.change(session.place().number(), presence.queued_ms, next);
+            presence.queued_ms = next;
+        }
+    }
+
+    /// Changes what is open in a session. One that ends by it leaves the map and the rows and enters the ring under
+    /// the same guard, so it is never both and never neither.
+    pub(super) fn change(
+        &self,
+        id: &str,
+        now_ms: u64,
+        change: impl FnOnce(&Session, &mut Presence) -> Option<End>,
+    ) {
+        let removed = self.sessions.remove_if(id, |ById(session), ()| {
             let mut presence = session.presence();
             let end = change(session, &mut presence);
-            deadline = presence.look_at_next(now_ms);
+            self.queue_look(session, &mut presence, now_ms);
             drop(presence);
             let Some(end) = end else { return false };
-            self.ended.push(session.ended(end, now_ms));
+            session.place().unlist(|| self.ended.push(session.ended(end, now_ms)));
             true
         });
-        match (removed, deadline) {
-            (Some((_, session)), _) => self.quota.release(session.identity()),
-            (None, Some(deadline)) => self.deadlines.push(deadline, id.into()),
-            (None, None) => {}
+        if let Some((ById(session), ())) = removed {
+            self.quota.release(&session);
         }
     }
 
@@ -372,7 +268,7 @@ impl Registry {
         self.len() + self.ended.len()
     }
 
-    /// How many looks at sessions are queued.
+    /// How many looks at sessions are queued: one a session at the most.
     #[cfg(test)]
     pub(super) fn looks_to_come(&self) -> usize {
         self.deadlines.len()
@@ -385,7 +281,7 @@ impl Registry {
 
     /// The live session of this id.
     pub fn get(&self, id: &str) -> Option<Arc<Session>> {
-        self.sessions.get(id).map(|session| session.clone())
+        self.sessions.get(id).map(|live| live.key().0.clone())
     }
 
     /// How many sessions are live.
@@ -398,19 +294,49 @@ impl Registry {
         self.len() == 0
     }
 
+    /// Begins the list of `getSessionInfo`: of the sessions whose user name and project fit; `None` fits all.
+    pub fn list(&self, username: Option<Glob>, project: Option<Glob>) -> Listing {
+        // First: a session that begins after this is in no index that is asked below.
+        let turn = self.rows.turn();
+        let places = self.quota.fitting(username.as_ref(), project.as_ref());
+        Listing::new(username, project, places, turn)
+    }
+
+    /// Writes more of a list, about `bytes` of it, or as much as there is in some thousand sessions that are looked
+    /// at; `false` if it is at its end.
+    pub fn write_list(&self, list: &mut Listing, now_ms: u64, bytes: usize, out: &mut Vec<u8>) -> bool {
+        /// Looking at a page of rows takes some microseconds even if none of them fits.
+        const MOST_PAGES: usize = 16;
+        let full = out.len().saturating_add(bytes);
+        for _ in 0..MOST_PAGES {
+            if out.len() >= full {
+                break;
+            }
+            if !list.write_page(&self.rows, now_ms, out) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// How many sessions are looked at for a list.
+    pub fn looks(&self, list: &Listing) -> usize {
+        list.looks(self.len())
+    }
+
     /// The sessions whose user name and project fit, in no particular order; `None` fits all.
     ///
     /// Each was live at some instant during the call and is there once.
     pub fn select(&self, username: Option<&Glob>, project: Option<&Glob>) -> Vec<Arc<Session>> {
         let fits = |filter: Option<&Glob>, value: &str| filter.is_none_or(|glob| glob.matches(value));
-        self.sessions
-            .iter()
-            .filter(|session| {
-                let identity = session.identity();
-                fits(username, &identity.username) && fits(project, &identity.project)
-            })
-            .map(|session| session.clone())
-            .collect()
+        let mut found = Vec::new();
+        self.rows.for_each(|session| {
+            let who = session.who();
+            if fits(username, who.username()) && fits(project, who.project()) {
+                found.push(session);
+            }
+        });
+        found
     }
 
     /// The rows of [`select`](Self::select) at `now_ms`.

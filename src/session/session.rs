@@ -1,15 +1,14 @@
 use std::{
     net::IpAddr,
-    sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    ops::{Deref, DerefMut},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use super::{
-    Outlet, Page, ResumeToken, SessionInfo, SessionScope, Windows,
+    Came, Outlet, Page, ResumeToken, SessionInfo, SessionScope, Who, Windows,
     ended::EndedSession,
     presence::{End, Patience, Presence},
+    rows::Place,
     token::Secret,
 };
 
@@ -32,17 +31,6 @@ pub struct Identity {
     pub user_agent: Arc<str>,
 }
 
-impl Identity {
-    /// Whether a connection that names a live session's id may join it: it must be the same user in the same
-    /// project and scope (PROTOCOL 2.1, `designerId`).
-    fn may_join(&self, live: &Self) -> bool {
-        self.username == live.username
-            && self.authorized == live.authorized
-            && self.project == live.project
-            && self.scope == live.scope
-    }
-}
-
 /// What one connection brings when it joins: who it is, and the page it serves.
 #[derive(Clone, Debug)]
 pub struct Joining {
@@ -62,84 +50,88 @@ pub struct Joining {
 
 /// One client's presence in one project, from its first connection to its end.
 ///
-/// Its connections hold it directly, so counting a message looks nothing up. Identity never changes;
-/// what does is behind two small locks that are held for a few stores at a time, so a row is never torn:
-/// `recentBytesSent` and `totalBytesSent` are always those of the same message.
+/// Its connections hold it directly, so counting a message looks nothing up. Who it is never changes; what is counted
+/// is in a cache line beside those of other sessions ([`Tally`]), and what is open behind a lock of its own.
 #[derive(Debug)]
 pub struct Session {
-    identity: Identity,
+    who: Who,
     began_ms: u64,
-    last_comm_ms: AtomicU64,
-    /// Zero until the user did something.
-    last_activity_ms: AtomicU64,
-    traffic: Mutex<Traffic>,
+    place: Place,
     presence: Mutex<Presence>,
     secret: OnceLock<Secret>,
 }
 
-/// Payload bytes, of whole messages only.
-#[derive(Debug, Default)]
-struct Traffic {
-    recent_bytes_sent: u64,
-    total_bytes_sent: u64,
-    bytes_received: u64,
+/// What is open in a session, for as long as this is held. What is listed of it is brought up to date at the end.
+#[derive(Debug)]
+pub(super) struct Open<'a> {
+    presence: MutexGuard<'a, Presence>,
+    place: &'a Place,
 }
 
 impl Session {
     /// A session that begins now, without a connection or a page yet.
-    pub(super) fn begin(identity: Identity, now_ms: u64) -> Self {
-        Self {
-            identity,
-            began_ms: now_ms,
-            last_comm_ms: AtomicU64::new(now_ms),
-            last_activity_ms: AtomicU64::new(0),
-            traffic: Mutex::default(),
-            presence: Mutex::default(),
-            secret: OnceLock::new(),
-        }
+    pub(super) fn begin(who: Who, place: Place, now_ms: u64) -> Self {
+        Self { who, began_ms: now_ms, place, presence: Mutex::default(), secret: OnceLock::new() }
     }
 
     /// Who it is.
-    pub fn identity(&self) -> &Identity {
-        &self.identity
+    pub fn who(&self) -> &Who {
+        &self.who
+    }
+
+    /// When it began, in milliseconds of the server's clock.
+    pub fn began_ms(&self) -> u64 {
+        self.began_ms
+    }
+
+    pub(super) fn place(&self) -> &Place {
+        &self.place
     }
 
     /// Something came from the client: sets `lastComm` to zero (PROTOCOL 2.2).
     pub fn heard(&self, now_ms: u64) {
-        // The later of two connections' reads wins, whichever of them stores last.
-        self.last_comm_ms.fetch_max(now_ms, Ordering::Relaxed);
+        self.place.tally().heard(now_ms);
     }
 
     /// When something last came from the client, in milliseconds of the server's clock.
     pub fn last_heard_ms(&self) -> u64 {
-        self.last_comm_ms.load(Ordering::Relaxed)
+        self.place.tally().last_comm_ms()
     }
 
-    /// A whole message came from the client: `bytes` of payload, unmasked and reassembled (PROTOCOL 2.2).
+    /// Whole messages came from the client: their payload, unmasked and reassembled (PROTOCOL 2.2).
+    pub fn messages_came(&self, came: Came) {
+        self.place.tally().came(came);
+    }
+
+    /// One whole message of so many bytes came.
     pub fn message_came(&self, bytes: usize) {
-        let mut traffic = lock(&self.traffic);
-        traffic.recent_bytes_sent = bytes as u64;
-        traffic.total_bytes_sent += bytes as u64;
+        let bytes = bytes as u64;
+        self.messages_came(Came { messages: 1, bytes, newest: bytes });
     }
 
     /// A whole message of `bytes` of payload was delivered to the client.
     pub fn message_went(&self, bytes: usize) {
-        lock(&self.traffic).bytes_received += bytes as u64;
+        self.place.tally().went(bytes as u64);
     }
 
     /// Payload bytes delivered to the client, of all messages.
     pub fn bytes_received(&self) -> u64 {
-        lock(&self.traffic).bytes_received
+        self.place.tally().counts().bytes_received
+    }
+
+    /// How many messages came from the client.
+    pub fn messages_sent(&self) -> u64 {
+        self.place.tally().counts().messages_sent
     }
 
     /// The user did something (PROTOCOL 2.5, `activity`).
     pub fn user_acted(&self, now_ms: u64) {
-        self.last_activity_ms.fetch_max(now_ms.max(1), Ordering::Relaxed);
+        self.place.tally().acted(now_ms);
     }
 
     /// When the user last did something, if ever; in milliseconds of the server's clock.
     pub fn last_activity_ms(&self) -> Option<u64> {
-        Some(self.last_activity_ms.load(Ordering::Relaxed)).filter(|at| *at > 0)
+        self.place.tally().last_activity_ms()
     }
 
     /// When the user last did something, or came.
@@ -159,8 +151,6 @@ impl Session {
 
     /// The row an administrator sees at `now_ms`; `None` once the session has ended.
     pub fn info(&self, now_ms: u64) -> Option<SessionInfo> {
-        let Identity { id, username, authorized, project, scope, client_address, user_agent } =
-            &self.identity;
         let page_ids: Vec<_> = {
             let presence = lock(&self.presence);
             if presence.is_ended() {
@@ -168,50 +158,39 @@ impl Session {
             }
             presence.page_ids()
         };
-        let (recent_bytes_sent, total_bytes_sent) = {
-            let traffic = lock(&self.traffic);
-            (traffic.recent_bytes_sent, traffic.total_bytes_sent)
-        };
+        let (who, tally) = (&self.who, self.place.tally());
+        let counts = tally.counts();
         Some(SessionInfo {
-            user_agent: user_agent.clone(),
-            id: id.clone(),
-            username: username.clone(),
-            project: project.clone(),
+            user_agent: who.user_agent().clone(),
+            id: who.id().into(),
+            username: who.username().into(),
+            project: who.project().into(),
             // A session may begin, or be heard, after the snapshot took its `now`.
             uptime: now_ms.saturating_sub(self.began_ms),
-            client_address: *client_address,
-            last_comm: now_ms.saturating_sub(self.last_comm_ms.load(Ordering::Relaxed)),
-            session_scope: *scope,
+            client_address: who.client_address(),
+            last_comm: now_ms.saturating_sub(tally.last_comm_ms()),
+            session_scope: who.scope(),
             active_pages: page_ids.len(),
-            recent_bytes_sent,
-            total_bytes_sent,
+            recent_bytes_sent: counts.recent_bytes_sent,
+            total_bytes_sent: counts.total_bytes_sent,
             page_ids,
-            authorized: *authorized,
+            authorized: who.authorized(),
         })
-    }
-
-    /// Whether a connection that names this session's id may join it.
-    pub(super) fn may_be_joined_by(&self, newcomer: &Identity) -> bool {
-        newcomer.may_join(&self.identity)
     }
 
     /// Whether a token is this session's, for the same project and identity.
     pub(super) fn may_be_resumed_by(&self, newcomer: &Identity, token: &ResumeToken) -> bool {
-        let live = &self.identity;
-        self.secret.get().is_some_and(|secret| secret.is(token.secret()))
-            && newcomer.project == live.project
-            && newcomer.username == live.username
-            && newcomer.authorized == live.authorized
+        self.secret.get().is_some_and(|secret| secret.is(token.secret())) && self.who.is_of(newcomer)
     }
 
     /// The token of this session, made when it is first asked for.
     pub(super) fn token(&self) -> ResumeToken {
-        ResumeToken::new(&self.identity.id, *self.secret.get_or_init(Secret::random))
+        ResumeToken::new(self.who.id(), *self.secret.get_or_init(Secret::random))
     }
 
     /// What the session may wait for if it is left now.
     pub(super) fn patience(&self, windows: &Windows) -> Patience {
-        let is_mobile = matches!(self.identity.scope, SessionScope::Ios | SessionScope::Android);
+        let is_mobile = matches!(self.who.scope(), SessionScope::Ios | SessionScope::Android);
         Patience {
             resume_ms: if is_mobile { windows.resume_mobile_ms } else { windows.resume_ms },
             reload_ms: self.secret.get().map(|_| windows.reload_ms),
@@ -219,22 +198,45 @@ impl Session {
     }
 
     /// What is open, for those who change it.
-    pub(super) fn presence(&self) -> MutexGuard<'_, Presence> {
-        lock(&self.presence)
+    pub(super) fn presence(&self) -> Open<'_> {
+        Open { presence: lock(&self.presence), place: &self.place }
     }
 
     /// The session as it is remembered.
     pub(super) fn ended(&self, end: End, now_ms: u64) -> EndedSession {
-        let traffic = lock(&self.traffic);
+        let counts = self.place.tally().counts();
         EndedSession {
-            identity: self.identity.clone(),
+            who: self.who.clone(),
             began_ms: self.began_ms,
             ended_ms: now_ms,
             reason: end.reason,
             page_ids: end.pages,
-            recent_bytes_sent: traffic.recent_bytes_sent,
-            total_bytes_sent: traffic.total_bytes_sent,
-            bytes_received: traffic.bytes_received,
+            recent_bytes_sent: counts.recent_bytes_sent,
+            total_bytes_sent: counts.total_bytes_sent,
+            messages_sent: counts.messages_sent,
+            bytes_received: counts.bytes_received,
+        }
+    }
+}
+
+impl Deref for Open<'_> {
+    type Target = Presence;
+
+    fn deref(&self) -> &Presence {
+        &self.presence
+    }
+}
+
+impl DerefMut for Open<'_> {
+    fn deref_mut(&mut self) -> &mut Presence {
+        &mut self.presence
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        if self.presence.take_pages_changed() {
+            self.place.set_pages(&self.presence);
         }
     }
 }

@@ -16,7 +16,7 @@ use super::{
 
 /// A row of the history and a session are the same one if they share the very id: an id may have lived before.
 fn is_of(ended: &EndedSession, session: &Session) -> bool {
-    Arc::ptr_eq(&ended.identity.id, &session.identity().id)
+    ended.who.is_same(session.who())
 }
 
 struct Crowd {
@@ -129,7 +129,7 @@ impl Crowd {
         }
         // Never neither: who was live and is not is remembered.
         let is_live = |session: &Arc<Session>| {
-            self.registry.get(&session.identity().id).is_some_and(|live| Arc::ptr_eq(&live, session))
+            self.registry.get(session.who().id()).is_some_and(|live| Arc::ptr_eq(&live, session))
         };
         let mut gone = self.registry.select(None, None);
         thread::yield_now();
@@ -140,7 +140,7 @@ impl Crowd {
         }
         // Never both: who is remembered is not live.
         for ended in ended.iter().take(20) {
-            let live = self.registry.get(&ended.identity.id);
+            let live = self.registry.get(ended.who.id());
             assert!(live.is_none_or(|live| !is_of(ended, &live)), "{ended:?} lives on");
         }
     }
@@ -183,9 +183,9 @@ fn threads_that_meet_end_each_session_once() {
     assert!(crowd.registry.is_empty() && crowd.registry.select(None, None).is_empty());
 
     let seen = crowd.seen.into_inner().unwrap();
-    let begun: HashSet<_> = seen.iter().map(|session| Arc::as_ptr(&session.identity().id)).collect();
+    let begun: HashSet<_> = seen.iter().map(|session| session.who().token()).collect();
     let (ended, forgotten) = crowd.registry.ended();
-    let remembered: HashSet<_> = ended.iter().map(|ended| Arc::as_ptr(&ended.identity.id)).collect();
+    let remembered: HashSet<_> = ended.iter().map(|ended| ended.who.token()).collect();
     assert_eq!((ended.len(), forgotten), (remembered.len(), 0), "none twice");
     assert_eq!(remembered, begun, "each of them");
     // The limits count nobody any more.

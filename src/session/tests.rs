@@ -54,6 +54,24 @@ fn rows(registry: &Registry, now_ms: u64) -> Vec<SessionInfo> {
     registry.session_info(None, None, now_ms).collect()
 }
 
+/// The list of `getSessionInfo` as it is written, in parts of this many bytes.
+pub(crate) fn written(registry: &Registry, mut list: Listing, now_ms: u64, part_bytes: usize) -> String {
+    let mut out = b"[".to_vec();
+    while registry.write_list(&mut list, now_ms, part_bytes, &mut out) {}
+    out.push(b']');
+    String::from_utf8(out).unwrap()
+}
+
+/// The same, read.
+pub(crate) fn listed(
+    registry: &Registry,
+    username: Option<Glob>,
+    project: Option<Glob>,
+    now_ms: u64,
+) -> Vec<SessionInfo> {
+    serde_json::from_str(&written(registry, registry.list(username, project), now_ms, 1000)).unwrap()
+}
+
 fn page(joining: Joining, page_id: &str) -> Joining {
     Joining { page_id: page_id.into(), ..joining }
 }
@@ -189,7 +207,11 @@ fn a_row_is_never_torn() {
         let reader = threads.spawn(|| {
             let (mut last, mut seen) = (0, 0_u64);
             while !done.load(Ordering::Relaxed) {
-                let row = &rows(&registry, 0)[0];
+                let row = &if seen.is_multiple_of(2) {
+                    rows(&registry, 0)
+                } else {
+                    listed(&registry, None, None, 0)
+                }[0];
                 let (recent, total) = (row.recent_bytes_sent, row.total_bytes_sent);
                 assert!(recent <= total && total >= last, "{recent} {total} {last}");
                 assert!(matches!(recent, 3 | 5) || (recent, total) == (0, 0), "{recent} {total}");
@@ -259,14 +281,14 @@ fn a_token_brings_its_own_session_back_and_no_other() {
     };
     let first = registry.join(with(fresh("ann", "p"), None), 0).unwrap();
     let token = first.token().unwrap().clone();
-    let id = first.session().identity().id.clone();
+    let id = first.session().who().id().to_owned();
     first.session().message_came(5);
     first.leave(Leaving::Lost, 1_000);
     let page = &registry.get(&id).unwrap().pages()[0];
     assert!(!page.is_connected(), "listed, and marked");
     for (user, project) in [("eve", "p"), ("ann", "q"), (UNAUTHENTICATED, "p")] {
         let stranger = registry.join(with(fresh(user, project), Some(token.clone())), 2_000).unwrap();
-        assert!(!stranger.resumed() && stranger.session().identity().id != id);
+        assert!(!stranger.resumed() && stranger.session().who().id() != id);
     }
     let forged = ResumeToken::read(&format!("{id}.{:032x}", 7)).unwrap();
     assert!(!registry.join(with(fresh("ann", "p"), Some(forged)), 2_000).unwrap().resumed());
@@ -274,7 +296,7 @@ fn a_token_brings_its_own_session_back_and_no_other() {
     assert!(back.resumed());
     back.session().message_came(7);
     let row = back.session().info(4_000).unwrap();
-    assert_eq!((&row.id, row.total_bytes_sent, row.uptime, row.active_pages), (&id, 12, 4_000, 1));
+    assert_eq!((&*row.id, row.total_bytes_sent, row.uptime, row.active_pages), (&*id, 12, 4_000, 1));
     close(back);
     assert!(!registry.join(with(fresh("ann", "p"), Some(token)), 5_000).unwrap().resumed(), "it has ended");
 }
@@ -295,8 +317,7 @@ fn what_nobody_comes_back_to_ends_in_its_time_and_is_remembered() {
     };
     assert_eq!((live_at(30_999), live_at(31_000), live_at(300_999), live_at(301_000)), (2, 1, 1, 0));
     let (ended, forgotten) = registry.ended();
-    let told: Vec<_> =
-        ended.iter().map(|ended| (&*ended.identity.id, ended.reason, ended.ended_ms)).collect();
+    let told: Vec<_> = ended.iter().map(|ended| (ended.who.id(), ended.reason, ended.ended_ms)).collect();
     assert_eq!(told, [("m", EndReason::Lost, 301_000), ("d", EndReason::Lost, 31_000)]);
     assert_eq!((ended[1].total_bytes_sent, &*ended[1].page_ids, forgotten), (9, &["p1".into()][..], 0));
 }
@@ -316,6 +337,46 @@ fn a_session_that_is_always_half_lost_is_not_looked_at_more_and_more() {
     }
 }
 
+/// Each life of a designer's id once queued a look of its own, and those of earlier lives queued again for the live
+/// one.
+#[test]
+fn a_designer_that_comes_and_goes_is_not_looked_at_more_and_more() {
+    let rules = Rules { idle_ms: [Some(60_000); 4], ..Rules::default() };
+    let registry = Arc::new(Registry::new(rules));
+    for n in 0..1_000 {
+        let member = registry.join(joining("d", "ann", "p"), n * 100).unwrap();
+        registry.expire(n * 100);
+        assert_eq!((registry.looks_to_come(), registry.len()), (1, 1), "in its life {n}");
+        close(member);
+        assert_eq!(registry.looks_to_come(), 0);
+    }
+    let member = registry.join(joining("d", "ann", "p"), 200_000).unwrap();
+    member.session().user_acted(250_000);
+    registry.expire(309_999);
+    assert_eq!(registry.len(), 1, "something was done");
+    registry.expire(310_000);
+    assert_eq!((registry.len(), registry.looks_to_come()), (0, 0));
+    assert_eq!(registry.ended().0[0].reason, EndReason::Idle);
+}
+
+/// Two first logins of a user at the same instant were once both let in.
+#[test]
+fn of_two_logins_at_once_one_is_refused() {
+    for n in 0..500 {
+        let rules = Rules { one_session_per_user: OneSessionPerUser::Reject, ..Rules::default() };
+        let registry = Arc::new(Registry::new(rules));
+        let joined = thread::scope(|threads| {
+            let logins = ["a", "b"].map(|id| {
+                let registry = &registry;
+                threads.spawn(move || registry.join(joining(id, "ann", "p"), n))
+            });
+            logins.map(|login| login.join().unwrap())
+        });
+        assert_eq!(joined.iter().filter(|joined| joined.is_ok()).count(), 1, "in round {n}");
+        assert_eq!(registry.len(), 1);
+    }
+}
+
 #[test]
 fn the_ring_forgets_the_oldest_and_says_how_many() {
     let registry = Arc::new(Registry::new(Rules { max_ended: 3, ..Rules::default() }));
@@ -323,7 +384,7 @@ fn the_ring_forgets_the_oldest_and_says_how_many() {
         close(registry.join(joining(&n.to_string(), "ann", "p"), 0).unwrap());
     }
     let (ended, forgotten) = registry.ended();
-    let ids: Vec<_> = ended.iter().map(|ended| &*ended.identity.id).collect();
+    let ids: Vec<_> = ended.iter().map(|ended| ended.who.id()).collect();
     assert_eq!((ids, forgotten), (vec!["4", "3", "2"], 2));
 }
 

@@ -1,0 +1,94 @@
+//! What is done to sessions from outside: by administrators, and at the server's end.
+
+use std::sync::Arc;
+
+use super::{EndReason, Order, Outlet, Registry, outlet};
+
+impl Registry {
+    /// Ends a session, with words for its client; answers whether it was live.
+    pub fn terminate(&self, id: &str, reason: EndReason, words: &str, now_ms: u64) -> bool {
+        let mut told = Vec::new();
+        let mut live = false;
+        self.change(id, now_ms, |_, presence| {
+            live = !presence.is_ended();
+            told.extend_from_slice(presence.connections());
+            presence.terminate(reason)
+        });
+        // Outside the guards: a task that is woken may want them.
+        for link in told {
+            link.outlet.tell(outlet::closing(reason, words));
+        }
+        live
+    }
+
+    /// Closes one page, whoever serves it; a connection that serves nothing any more is closed with 4004.
+    /// Answers whether there was such a page.
+    pub fn close_page(&self, id: &str, page_id: &str, words: &str, now_ms: u64) -> bool {
+        let mut idle = None;
+        self.change(id, now_ms, |_, presence| {
+            idle = presence.remove_page(page_id);
+            let nobody_left = idle.as_ref().is_some_and(|idle| idle.len() == presence.connections().len());
+            if nobody_left && presence.pages().is_empty() {
+                return presence.terminate(EndReason::Terminated);
+            }
+            None
+        });
+        let found = idle.is_some();
+        for link in idle.into_iter().flatten() {
+            link.outlet.tell(Order::Close { code: 4004, reason: words.into() });
+        }
+        found
+    }
+
+    /// Sends a text to the connections of a session, or to those of one page; answers whether any took it, or
+    /// `None` if there is no such session or page.
+    pub fn send(&self, id: &str, page_id: Option<&str>, text: &Arc<str>) -> Option<bool> {
+        let session = self.get(id)?;
+        let links: Vec<_> = {
+            let presence = session.presence();
+            match page_id {
+                None => presence.connections().to_vec(),
+                Some(page_id) => {
+                    presence.pages().iter().find(|page| &*page.id == page_id)?;
+                    presence.serving(page_id).cloned().collect()
+                }
+            }
+        };
+        let taken = links.iter().filter(|link| link.outlet.tell(Order::Send(text.clone()))).count();
+        Some(taken > 0)
+    }
+
+    /// The lines to all connections, in no particular order.
+    pub fn outlets(&self) -> Vec<Arc<dyn Outlet>> {
+        let mut outlets = Vec::new();
+        self.rows.for_each(|session| {
+            let presence = session.presence();
+            outlets.extend(presence.connections().iter().map(|link| link.outlet.clone()));
+        });
+        outlets
+    }
+
+    /// Tells every connection that the server ends. Those that have been told already take no notice.
+    pub fn drain(&self) {
+        for outlet in self.outlets() {
+            outlet.tell(Order::Drain);
+        }
+    }
+
+    /// Ends the sessions that wait for somebody to come back: nobody will.
+    pub fn drain_waiting(&self, now_ms: u64) {
+        let mut waiting = Vec::new();
+        self.rows.for_each(|session| {
+            if session.connections() == 0 {
+                waiting.push(session);
+            }
+        });
+        for session in waiting {
+            let id = session.who().id();
+            self.change(id, now_ms, |_, presence| {
+                let waits = presence.connections().is_empty();
+                waits.then(|| presence.terminate(EndReason::Drained)).flatten()
+            });
+        }
+    }
+}

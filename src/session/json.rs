@@ -1,0 +1,87 @@
+//! Rows as JSON, byte for byte as `serde_json` writes a [`SessionInfo`](super::SessionInfo), some ten times as fast.
+
+use super::{Who, tally::Counts};
+
+/// Whether JSON has the text as it is, between quotes.
+pub(super) fn is_plain(text: &str) -> bool {
+    !text.bytes().any(|byte| byte < 0x20 || byte == b'"' || byte == b'\\')
+}
+
+/// Writes a text between quotes.
+pub(super) fn write_text(out: &mut Vec<u8>, text: &str, is_plain: bool) {
+    if is_plain {
+        out.push(b'"');
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+    } else {
+        serde_json::to_writer(out, text).expect("a Vec takes any text");
+    }
+}
+
+/// Writes a list of texts.
+pub(super) fn texts<'a>(texts: impl Iterator<Item = &'a str>) -> String {
+    let mut out = vec![b'['];
+    for text in texts {
+        if out.len() > 1 {
+            out.push(b',');
+        }
+        write_text(&mut out, text, is_plain(text));
+    }
+    out.push(b']');
+    String::from_utf8(out).expect("texts are text")
+}
+
+fn write_number(out: &mut Vec<u8>, number: u64) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
+/// The part of a row that changes with every message and every moment.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moment {
+    pub(super) uptime_ms: u64,
+    pub(super) silent_ms: u64,
+    pub(super) counts: Counts,
+    pub(super) authorized: bool,
+}
+
+/// Writes one row of `getSessionInfo`; `page_ids` is JSON already.
+pub(super) fn write_row(
+    out: &mut Vec<u8>,
+    who: &Who,
+    moment: &Moment,
+    (active_pages, page_ids): (u32, &str),
+) {
+    /// Room for what is the same in all rows, and four numbers.
+    const BESIDE: usize = 320;
+    out.reserve(BESIDE + who.user_agent().len() + page_ids.len());
+    let is_plain = who.is_plain();
+    out.extend_from_slice(br#"{"userAgent":"#);
+    write_text(out, who.user_agent(), is_plain);
+    out.extend_from_slice(br#","id":"#);
+    write_text(out, who.id(), is_plain);
+    out.extend_from_slice(br#","username":"#);
+    write_text(out, who.username(), is_plain);
+    out.extend_from_slice(br#","project":"#);
+    write_text(out, who.project(), is_plain);
+    out.extend_from_slice(br#","uptime":"#);
+    write_number(out, moment.uptime_ms);
+    out.extend_from_slice(br#","clientAddress":""#);
+    out.extend_from_slice(who.address_text().as_bytes());
+    out.extend_from_slice(br#"","lastComm":"#);
+    write_number(out, moment.silent_ms);
+    out.extend_from_slice(br#","sessionScope":""#);
+    out.extend_from_slice(who.scope().as_str().as_bytes());
+    out.extend_from_slice(br#"","activePages":"#);
+    write_number(out, active_pages.into());
+    out.extend_from_slice(br#","recentBytesSent":"#);
+    write_number(out, moment.counts.recent_bytes_sent);
+    out.extend_from_slice(br#","totalBytesSent":"#);
+    write_number(out, moment.counts.total_bytes_sent);
+    out.extend_from_slice(br#","pageIds":"#);
+    out.extend_from_slice(page_ids.as_bytes());
+    out.extend_from_slice(if moment.authorized {
+        br#","authorized":true}"#
+    } else {
+        br#","authorized":false}"#
+    });
+}

@@ -1,0 +1,108 @@
+#[cfg(test)]
+mod tests;
+
+use std::hint;
+
+use super::{
+    Glob,
+    rows::{Number, PAGE, Row, Rows},
+};
+
+/// A list of sessions that is being read, part by part: `getSessionInfo` of any size with the memory of one part.
+///
+/// Every session that was listed when it began, and has not ended when its turn comes, is in it once; those that begin
+/// later are not. Each row is of the moment in which it is written.
+#[derive(Debug)]
+pub struct Listing {
+    username: Option<Glob>,
+    project: Option<Glob>,
+    places: Places,
+    /// Sessions of this turn and later ones are left out.
+    turn: u64,
+    rows_written: u64,
+}
+
+/// Where to look.
+#[derive(Debug)]
+enum Places {
+    /// Everywhere, from here on.
+    All { next: Number },
+    /// Where an index says, the highest first.
+    These(Vec<Number>),
+}
+
+/// Rows are written so many at a time: what they are written from is fetched from memory for all of them at once
+/// before any is (measured: twice as fast for a million sessions as one after the other).
+const AHEAD: usize = 16;
+
+impl Listing {
+    pub(super) fn new(
+        username: Option<Glob>,
+        project: Option<Glob>,
+        places: Option<Vec<Number>>,
+        turn: u64,
+    ) -> Self {
+        let places = match places {
+            None => Places::All { next: 0 },
+            Some(mut these) => {
+                these.sort_unstable_by(|a, b| b.cmp(a));
+                Places::These(these)
+            }
+        };
+        Self { username, project, places, turn, rows_written: 0 }
+    }
+
+    /// How many sessions are looked at to finish it, of so many in all.
+    pub(super) fn looks(&self, live: usize) -> usize {
+        match &self.places {
+            Places::All { .. } => live,
+            Places::These(these) => these.len(),
+        }
+    }
+
+    /// Looks at the sessions of one page more, and writes those that fit, each with a comma before it but the first.
+    /// `false` if there are no more.
+    pub(super) fn write_page(&mut self, rows: &Rows, now_ms: u64, out: &mut Vec<u8>) -> bool {
+        const SIZE: Number = PAGE as Number;
+        let (first, of_page): (_, Vec<usize>) = match &mut self.places {
+            Places::All { next } => {
+                let first = *next;
+                *next += SIZE;
+                (first, (0..PAGE).collect())
+            }
+            Places::These(these) => {
+                let Some(lowest) = these.last() else { return false };
+                let first = lowest - lowest % SIZE;
+                let count = these.iter().rev().take_while(|number| **number - first < SIZE).count();
+                let of_page = these.split_off(these.len() - count);
+                (first, of_page.into_iter().rev().map(|number| (number - first) as usize).collect())
+            }
+        };
+        let Some(page) = rows.page(first) else { return false };
+        let listed = page.rows();
+        let candidates: Vec<_> = of_page
+            .into_iter()
+            .filter_map(|at| Some((at, listed[at].as_ref().filter(|row| row.turn < self.turn)?)))
+            .collect();
+        for batch in candidates.chunks(AHEAD) {
+            for (_, row) in batch {
+                hint::black_box(row.who.touch());
+            }
+            for (at, row) in batch {
+                if self.fits(row) {
+                    if self.rows_written > 0 {
+                        out.push(b',');
+                    }
+                    self.rows_written += 1;
+                    page.write_row(*at, row, now_ms, out);
+                }
+            }
+        }
+        true
+    }
+
+    fn fits(&self, row: &Row) -> bool {
+        let fits = |filter: &Option<Glob>, value| filter.as_ref().is_none_or(|glob| glob.matches(value));
+        fits(&self.username, row.who.username()) && fits(&self.project, row.who.project())
+    }
+}

@@ -1,0 +1,213 @@
+//! Where sessions are kept for whoever lists them: side by side, in pages of 256.
+
+use std::{
+    cmp::Reverse,
+    collections::BinaryHeap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use compact_str::CompactString;
+
+use super::{Session, Who, json, presence::Presence, tally::Tally};
+
+/// Few enough that a page is listed in some ten microseconds, for which who joins or leaves there waits.
+pub(super) const PAGE: usize = 256;
+
+/// The number of a place; lower ones are taken first.
+pub(super) type Number = u32;
+
+/// All places.
+#[derive(Debug, Default)]
+pub(super) struct Rows {
+    pages: RwLock<Vec<Arc<Page>>>,
+    free: Arc<Free>,
+    /// The turn of the next session that is listed.
+    next_turn: AtomicU64,
+}
+
+/// Places that nobody has.
+#[derive(Debug, Default)]
+struct Free(Mutex<BinaryHeap<Reverse<Number>>>);
+
+/// 256 places, and what is in them.
+#[derive(Debug)]
+pub(super) struct Page {
+    /// Connections count here, without a lock.
+    tallies: Box<[Tally]>,
+    rows: Mutex<Vec<Option<Row>>>,
+    free: Arc<Free>,
+}
+
+/// A live session as it is listed.
+#[derive(Debug)]
+pub(super) struct Row {
+    pub(super) session: Arc<Session>,
+    pub(super) who: Who,
+    began_ms: u64,
+    /// Sessions are listed in turns: who asks at one turn does not see those of later ones.
+    pub(super) turn: u64,
+    active_pages: u32,
+    /// A list of texts in JSON. The ids that are made here need no memory of their own.
+    page_ids: CompactString,
+}
+
+/// A session's place, from before it is listed until nobody holds it any more: a connection may still count there
+/// when its session has ended.
+#[derive(Debug)]
+pub(super) struct Place {
+    page: Arc<Page>,
+    number: Number,
+}
+
+impl Rows {
+    /// A free place.
+    pub(super) fn take(&self, now_ms: u64) -> Place {
+        let number = loop {
+            if let Some(Reverse(number)) = self.free.lock().pop() {
+                break number;
+            }
+            self.grow();
+        };
+        let page = self.page(number).expect("places are free in pages that are there");
+        let place = Place { page, number };
+        place.tally().reset(now_ms);
+        place
+    }
+
+    fn grow(&self) {
+        let mut pages = self.pages.write().unwrap_or_else(PoisonError::into_inner);
+        let mut free = self.free.lock();
+        // Another thread may have been faster.
+        if free.is_empty() {
+            let first = Number::try_from(pages.len() * PAGE).expect("fewer sessions than 2^32");
+            pages.push(Arc::new(Page {
+                tallies: (0..PAGE).map(|_| Tally::default()).collect(),
+                rows: Mutex::new((0..PAGE).map(|_| None).collect()),
+                free: self.free.clone(),
+            }));
+            free.extend((first..first + PAGE as Number).map(Reverse));
+        }
+    }
+
+    /// The page that a place is in.
+    pub(super) fn page(&self, number: Number) -> Option<Arc<Page>> {
+        let pages = self.pages.read().unwrap_or_else(PoisonError::into_inner);
+        pages.get(number as usize / PAGE).cloned()
+    }
+
+    /// The session that is listed there.
+    pub(super) fn session(&self, number: Number) -> Option<Arc<Session>> {
+        let page = self.page(number)?;
+        let rows = page.rows();
+        rows[number as usize % PAGE].as_ref().map(|row| row.session.clone())
+    }
+
+    /// Calls `see` with every session that is listed at this moment and has not ended when its turn comes, page by
+    /// page, and without a lock.
+    pub(super) fn for_each(&self, mut see: impl FnMut(Arc<Session>)) {
+        let turn = self.turn();
+        for first in (0..).step_by(PAGE) {
+            let Some(page) = self.page(first) else { return };
+            let listed = |row: &&Row| row.turn < turn;
+            let sessions: Vec<_> =
+                page.rows().iter().flatten().filter(listed).map(|row| row.session.clone()).collect();
+            sessions.into_iter().for_each(&mut see);
+        }
+    }
+
+    /// The turn that is next: sessions of lower ones are listed already.
+    pub(super) fn turn(&self) -> u64 {
+        self.next_turn.load(Ordering::Acquire)
+    }
+
+    /// Lists a session that has just begun.
+    pub(super) fn list(&self, session: &Arc<Session>, presence: &Presence) {
+        let place = session.place();
+        let mut row = Row {
+            session: session.clone(),
+            who: session.who().clone(),
+            began_ms: session.began_ms(),
+            turn: 0,
+            active_pages: 0,
+            page_ids: CompactString::const_new("[]"),
+        };
+        row.set_pages(presence);
+        let mut rows = place.page.rows();
+        row.turn = self.next_turn.fetch_add(1, Ordering::AcqRel);
+        rows[place.at()] = Some(row);
+    }
+}
+
+impl Page {
+    /// The rows of this page. Whoever holds them takes no other lock.
+    pub(super) fn rows(&self) -> MutexGuard<'_, Vec<Option<Row>>> {
+        // What is done under it is storing whole rows.
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes what is in one of the places as a row of `getSessionInfo`.
+    pub(super) fn write_row(&self, at: usize, row: &Row, now_ms: u64, out: &mut Vec<u8>) {
+        let tally = &self.tallies[at];
+        let moment = json::Moment {
+            // A session may begin, or be heard, after the snapshot took its `now`.
+            uptime_ms: now_ms.saturating_sub(row.began_ms),
+            silent_ms: now_ms.saturating_sub(tally.last_comm_ms()),
+            counts: tally.counts(),
+            authorized: row.who.authorized(),
+        };
+        json::write_row(out, &row.who, &moment, (row.active_pages, &row.page_ids));
+    }
+}
+
+impl Row {
+    fn set_pages(&mut self, presence: &Presence) {
+        let pages = presence.pages();
+        self.active_pages = u32::try_from(pages.len()).unwrap_or(u32::MAX);
+        self.page_ids = json::texts(pages.iter().map(|page| &*page.id)).into();
+    }
+}
+
+impl Place {
+    pub(super) fn number(&self) -> Number {
+        self.number
+    }
+
+    fn at(&self) -> usize {
+        self.number as usize % PAGE
+    }
+
+    pub(super) fn tally(&self) -> &Tally {
+        &self.page.tallies[self.at()]
+    }
+
+    /// The pages of the session have changed. Does nothing if it is not listed.
+    pub(super) fn set_pages(&self, presence: &Presence) {
+        if let Some(row) = &mut self.page.rows()[self.at()] {
+            row.set_pages(presence);
+        }
+    }
+
+    /// The session is listed no more; `remember` is called before anybody can see that.
+    pub(super) fn unlist(&self, remember: impl FnOnce()) {
+        let mut rows = self.page.rows();
+        remember();
+        let row = rows[self.at()].take();
+        drop(rows);
+        drop(row);
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.page.free.lock().push(Reverse(self.number));
+    }
+}
+
+impl Free {
+    fn lock(&self) -> MutexGuard<'_, BinaryHeap<Reverse<Number>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

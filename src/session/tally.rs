@@ -1,0 +1,157 @@
+use std::{
+    hint,
+    sync::atomic::{AtomicU32, AtomicU64, Ordering, fence},
+    thread,
+};
+
+/// What is counted of one session, in a cache line of its own.
+///
+/// It is a sequence lock: a writer makes the turn odd, stores, and makes it even again; who reads sees an even turn
+/// before and the same one after, or reads again. So counting costs one exchange and a few stores, whoever reads,
+/// and reading writes nothing: a list of all sessions leaves their memory clean.
+///
+/// There is one writer, as a rule. A session with several connections has several, who wait for each other here.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub(super) struct Tally {
+    turn: AtomicU32,
+    recent_bytes_sent: AtomicU64,
+    total_bytes_sent: AtomicU64,
+    messages_sent: AtomicU64,
+    bytes_received: AtomicU64,
+    // Beside the turn: each of them is whole by itself.
+    last_comm_ms: AtomicU64,
+    /// Zero until the user did something.
+    last_activity_ms: AtomicU64,
+}
+
+/// Whole messages that came in one read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Came {
+    /// How many.
+    pub messages: u64,
+    /// Their payload bytes in all.
+    pub bytes: u64,
+    /// The payload bytes of the newest.
+    pub newest: u64,
+}
+
+/// Payload bytes, of whole messages only, at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) recent_bytes_sent: u64,
+    pub(super) total_bytes_sent: u64,
+    pub(super) messages_sent: u64,
+    pub(super) bytes_received: u64,
+}
+
+impl Tally {
+    /// A new session takes the place: nothing is counted yet.
+    pub(super) fn reset(&self, now_ms: u64) {
+        self.write(|| {
+            for count in
+                [&self.recent_bytes_sent, &self.total_bytes_sent, &self.messages_sent, &self.bytes_received]
+            {
+                count.store(0, Ordering::Relaxed);
+            }
+        });
+        self.last_comm_ms.store(now_ms, Ordering::Relaxed);
+        self.last_activity_ms.store(0, Ordering::Relaxed);
+    }
+
+    /// Whole messages came.
+    pub(super) fn came(&self, came: Came) {
+        if came.messages == 0 {
+            return;
+        }
+        self.write(|| {
+            self.recent_bytes_sent.store(came.newest, Ordering::Relaxed);
+            add(&self.total_bytes_sent, came.bytes);
+            add(&self.messages_sent, came.messages);
+        });
+    }
+
+    /// A whole message was delivered.
+    pub(super) fn went(&self, bytes: u64) {
+        self.write(|| add(&self.bytes_received, bytes));
+    }
+
+    /// The counts, all of one moment.
+    pub(super) fn counts(&self) -> Counts {
+        let mut tries = 0;
+        loop {
+            let before = self.turn.load(Ordering::Acquire);
+            let counts = Counts {
+                recent_bytes_sent: self.recent_bytes_sent.load(Ordering::Relaxed),
+                total_bytes_sent: self.total_bytes_sent.load(Ordering::Relaxed),
+                messages_sent: self.messages_sent.load(Ordering::Relaxed),
+                bytes_received: self.bytes_received.load(Ordering::Relaxed),
+            };
+            // No load above may be done after the one below.
+            fence(Ordering::Acquire);
+            if before.is_multiple_of(2) && self.turn.load(Ordering::Relaxed) == before {
+                return counts;
+            }
+            wait(&mut tries);
+        }
+    }
+
+    /// Something came.
+    pub(super) fn heard(&self, now_ms: u64) {
+        // The later of two connections' reads wins, whichever of them stores last. The clock is coarse, so that most
+        // reads have nothing to store.
+        if self.last_comm_ms.load(Ordering::Relaxed) < now_ms {
+            self.last_comm_ms.fetch_max(now_ms, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn last_comm_ms(&self) -> u64 {
+        self.last_comm_ms.load(Ordering::Relaxed)
+    }
+
+    /// The user did something.
+    pub(super) fn acted(&self, now_ms: u64) {
+        self.last_activity_ms.fetch_max(now_ms.max(1), Ordering::Relaxed);
+    }
+
+    pub(super) fn last_activity_ms(&self) -> Option<u64> {
+        Some(self.last_activity_ms.load(Ordering::Relaxed)).filter(|at| *at > 0)
+    }
+
+    /// Stores while nobody else does.
+    fn write(&self, store: impl FnOnce()) {
+        let mut tries = 0;
+        let turn = loop {
+            let turn = self.turn.load(Ordering::Relaxed);
+            // Acquire: what the last writer stored is what is added to.
+            let is_ours = turn.is_multiple_of(2)
+                && self
+                    .turn
+                    .compare_exchange_weak(turn, turn.wrapping_add(1), Ordering::Acquire, Ordering::Relaxed)
+                    .is_ok();
+            if is_ours {
+                break turn;
+            }
+            wait(&mut tries);
+        };
+        // No store below may be seen before the odd turn is.
+        fence(Ordering::Release);
+        store();
+        self.turn.store(turn.wrapping_add(2), Ordering::Release);
+    }
+}
+
+/// For the one writer of this moment.
+fn add(count: &AtomicU64, more: u64) {
+    count.store(count.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
+}
+
+/// A writer is at work: it needs a few nanoseconds, unless the system has taken its processor away.
+fn wait(tries: &mut u32) {
+    *tries += 1;
+    if tries.is_multiple_of(64) {
+        thread::yield_now();
+    } else {
+        hint::spin_loop();
+    }
+}

@@ -1,0 +1,116 @@
+use std::{net::IpAddr, sync::Arc};
+
+use super::{Identity, SessionScope, json};
+
+/// Who a session is, as it is kept: in one piece of memory, beside the `User-Agent`, which many sessions share.
+#[derive(Clone, Debug)]
+pub struct Who {
+    /// Id, user name, project and address, one after the other.
+    text: Arc<str>,
+    /// Where the first three of them end.
+    ends: [u16; 3],
+    scope: SessionScope,
+    authorized: bool,
+    /// Nothing in it needs an escape in JSON.
+    is_plain: bool,
+    user_agent: Arc<str>,
+}
+
+impl Who {
+    /// # Panics
+    ///
+    /// If the id, the user name and the project have 64 KiB together; the edge lets a hundredth of that in.
+    pub(super) fn new(identity: &Identity, user_agent: &Arc<str>) -> Self {
+        let Identity { id, username, project, client_address, .. } = identity;
+        let end = |end: usize| u16::try_from(end).expect("names have a bound");
+        let ends = [id.len(), id.len() + username.len(), id.len() + username.len() + project.len()];
+        Self {
+            text: format!("{id}{username}{project}{client_address}").into(),
+            ends: ends.map(end),
+            scope: identity.scope,
+            authorized: identity.authorized,
+            is_plain: [id, username, project, user_agent].iter().all(|text| json::is_plain(text)),
+            user_agent: user_agent.clone(),
+        }
+    }
+
+    fn part(&self, from: Option<usize>, to: Option<usize>) -> &str {
+        let at = |n: usize| usize::from(self.ends[n]);
+        &self.text[from.map_or(0, at)..to.map_or(self.text.len(), at)]
+    }
+
+    /// A UUID, or the designer's own id.
+    pub fn id(&self) -> &str {
+        self.part(None, Some(0))
+    }
+
+    /// The user, or [`UNAUTHENTICATED`](super::UNAUTHENTICATED).
+    pub fn username(&self) -> &str {
+        self.part(Some(0), Some(1))
+    }
+
+    /// The project.
+    pub fn project(&self) -> &str {
+        self.part(Some(1), Some(2))
+    }
+
+    /// The client's address as rows show it.
+    pub(super) fn address_text(&self) -> &str {
+        self.part(Some(2), None)
+    }
+
+    /// The client's address.
+    pub fn client_address(&self) -> IpAddr {
+        self.address_text().parse().expect("written from an address")
+    }
+
+    /// Where it runs.
+    pub fn scope(&self) -> SessionScope {
+        self.scope
+    }
+
+    /// Whether the user name was verified.
+    pub fn authorized(&self) -> bool {
+        self.authorized
+    }
+
+    /// The cleaned `User-Agent`.
+    pub fn user_agent(&self) -> &Arc<str> {
+        &self.user_agent
+    }
+
+    pub(super) fn is_plain(&self) -> bool {
+        self.is_plain
+    }
+
+    /// Has the processor fetch what a row is written from, and does not wait for it.
+    pub(super) fn touch(&self) -> u8 {
+        let text = self.text.as_bytes();
+        text.first().copied().unwrap_or(0) ^ text.last().copied().unwrap_or(0)
+    }
+
+    /// Whether both are of one session, not only of two with the same name.
+    #[cfg(test)]
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.text, &other.text)
+    }
+
+    /// What no other session has for an address, as long as this one is remembered.
+    #[cfg(test)]
+    pub(super) fn token(&self) -> *const u8 {
+        self.text.as_ptr()
+    }
+
+    /// Whether a connection that names a live session's id may join it: it must be the same user in the same
+    /// project and scope (PROTOCOL 2.1, `designerId`).
+    pub(super) fn may_be_joined_by(&self, newcomer: &Identity) -> bool {
+        self.is_of(newcomer) && self.scope == newcomer.scope
+    }
+
+    /// Whether it is the same user in the same project.
+    pub(super) fn is_of(&self, newcomer: &Identity) -> bool {
+        *newcomer.username == *self.username()
+            && newcomer.authorized == self.authorized
+            && *newcomer.project == *self.project()
+    }
+}
