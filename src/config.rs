@@ -64,7 +64,8 @@ pub struct AdminConfig {
     pub max_request_bytes: usize,
     /// The most connections at a time.
     pub max_connections: usize,
-    /// The most large answers made at a time; further ones wait, up to `request_timeout`.
+    /// The most large answers of which a part is made at a time; further ones wait, up to `request_timeout`. While a
+    /// reader takes a part, its answer does not count.
     pub max_concurrent_lists: usize,
     /// The most query sockets among them.
     pub max_query_sockets: usize,

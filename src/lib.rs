@@ -31,8 +31,8 @@
 //!
 //! # What always holds
 //!
-//! 1. A message costs its session two short stores: no map is touched, nothing is allocated for counting, no lock
-//!    is held for more than a few stores.
+//! 1. A message costs its session a few stores into a cache line of its own: no map is touched, nothing is allocated
+//!    for counting, and no lock is taken that a reader could hold.
 //! 2. `dashmap` is named in `session/registry.rs` alone. No guard of it leaves that file, and none lives across an
 //!    `.await` (`.clippy.toml` denies it).
 //! 3. A client has joined before it can see the 101, and has left before it can see the answer to its close frame.
@@ -41,7 +41,8 @@
 //! 5. Every buffer, list and wait has a bound with a name in [`config`] or a constant beside its use.
 //!    A client that does not read is closed, and counted as a slow consumer.
 //! 6. A row is never torn: `recentBytesSent` and `totalBytesSent` are of the same message.
-//! 7. An answer of many rows is made off the threads that serve sockets.
+//! 7. An answer of many rows is made off the threads that serve sockets, part by part as its reader takes it: one of
+//!    any size needs the memory of a part.
 //! 8. [`server::run`] binds nothing and decides nothing about its end: the caller does both.
 //! 9. Flags, environment and file become one checked configuration before anything binds.
 //! 10. Nothing a client sends reaches a terminal, a log line or a spreadsheet unescaped.
@@ -51,8 +52,14 @@
 //! - **hyper reads the requests of the client plane, tungstenite judges the handshake.** tungstenite's own acceptor
 //!   answers nothing to what is no upgrade, and has no timeout. After the 101 the bare stream goes to a task of its
 //!   own, so that no HTTP state stays with a session.
-//! - **The counters of a session are under a mutex.** A session may have several connections, so there may be
-//!   several writers; an uncontended lock costs a few nanoseconds, and a row cannot be torn by construction.
+//! - **The counters of a session are a sequence lock** (`session/tally.rs`): a session may have several connections, so
+//!   there may be several writers; they take turns, and a reader that meets one reads again. A list of all sessions
+//!   writes to none of them.
+//! - **Sessions lie side by side** (`session/rows.rs`), in pages of 256 with a lock each, and a list walks through the
+//!   pages. The map knows only which session has an id. A list takes whoever was there when it began: those that begin
+//!   later are left out, so an id that ends and begins again is not in it twice.
+//! - **Names are indexed in order** (`session/index.rs`), under the lock that counts them for the limits: `billy` and
+//!   `billy*` are found without looking at anybody else.
 //! - **tungstenite does not tell of every frame** (parts of a message, for one), but each must restart `lastComm`.
 //!   So the stream under it notes whenever bytes come: the silence ends with the first byte of a frame, not its last.
 //! - **The life of a session is bookkeeping without a clock or a task** (`session/presence.rs`): connections, the pages

@@ -11,37 +11,43 @@ use serde_json::{Value, value::RawValue};
 use super::{
     actions, history,
     methods::{Methods, SessionInfoFilters},
-    rpc::Error,
+    rpc::{Error, Procedures},
+    source::{Source, Workshop},
 };
 
 /// Every method there is.
 const METHODS: [&str; 5] = ["getSessionInfo", "getHistory", "closeSession", "closePage", "sendMessage"];
 
-/// Writes a method's result.
-pub(super) fn call(
-    methods: &Methods,
-    method: &str,
-    params: Option<&RawValue>,
-    out: &mut Vec<u8>,
-) -> Result<(), Error> {
-    match method {
-        "getSessionInfo" => {
-            let values = arguments(params, &SessionInfoFilters::NAMES)?;
-            let [username, project] = &values;
-            let filters = SessionInfoFilters::read([username.as_deref(), project.as_deref()])
-                .map_err(Error::invalid_params)?;
-            methods.session_info(&filters, out);
-            Ok(())
+impl Procedures for Methods {
+    fn call(
+        &self,
+        method: &str,
+        params: Option<&RawValue>,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<Box<dyn Source>>, Error> {
+        match method {
+            "getSessionInfo" => {
+                let values = arguments(params, &SessionInfoFilters::NAMES)?;
+                let [username, project] = &values;
+                let filters = SessionInfoFilters::read([username.as_deref(), project.as_deref()])
+                    .map_err(Error::invalid_params)?;
+                return Ok(Some(self.session_info(filters)));
+            }
+            "getHistory" => return Ok(Some(history::get_history(self, &object(params)?)?)),
+            "closeSession" => answer(out, actions::close_session(self, &object(params)?)?)?,
+            "closePage" => answer(out, actions::close_page(self, &object(params)?)?)?,
+            "sendMessage" => answer(out, actions::send_message(self, &object(params)?)?)?,
+            _ => {
+                let shown: String = method.chars().take(64).collect();
+                let message = format!("there is no method {shown:?}; there are {}", METHODS.join(", "));
+                return Err(Error::new(Error::METHOD_NOT_FOUND, message));
+            }
         }
-        "getHistory" => history::get_history(methods, &object(params)?, out),
-        "closeSession" => answer(out, actions::close_session(methods, &object(params)?)?),
-        "closePage" => answer(out, actions::close_page(methods, &object(params)?)?),
-        "sendMessage" => answer(out, actions::send_message(methods, &object(params)?)?),
-        _ => {
-            let shown: String = method.chars().take(64).collect();
-            let message = format!("there is no method {shown:?}; there are {}", METHODS.join(", "));
-            Err(Error::new(Error::METHOD_NOT_FOUND, message))
-        }
+        Ok(None)
+    }
+
+    fn workshop(&self) -> &Workshop {
+        &self.workshop
     }
 }
 

@@ -11,12 +11,15 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use bytes::Bytes;
+use futures::{Stream, StreamExt};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     listener::AdminPlane,
-    methods::{SessionInfoFilters, Unanswered},
+    methods::SessionInfoFilters,
     query_socket, rpc,
+    source::{Made, Parts, Unanswered},
 };
 use crate::edge::{
     origin::{check_host, check_origin},
@@ -77,13 +80,22 @@ async fn session_info(State(connection): State<Connection>, request: Request) ->
     let values = names.map(|name| query.take(name));
     let filters = SessionInfoFilters::read([values[0].as_deref(), values[1].as_deref()])
         .map_err(Refusal::bad_parameter)?;
-    let asked_bytes = request.uri().query().map_or(0, str::len);
-    let made = connection.plane.methods.answer(asked_bytes, move |methods| {
-        let mut out = Vec::new();
-        methods.session_info(&filters, &mut out);
-        out
-    });
-    made.await.map(ok).map_err(refuse)
+    let methods = &connection.plane.methods;
+    let made = Parts::begin(methods.workshop.clone(), methods.session_info(filters)).await.map_err(refuse)?;
+    Ok(match made {
+        Made::Whole(out) => ok(out),
+        Made::InParts(first, rest) => in_parts(first, rest.into_stream()),
+    })
+}
+
+/// An answer that is not all there yet. If it cannot be finished, the connection breaks, so that nobody takes it for
+/// whole.
+fn in_parts(
+    first: Vec<u8>,
+    rest: impl Stream<Item = Result<Bytes, Unanswered>> + Send + 'static,
+) -> Response {
+    let first = futures::stream::iter([Ok(first.into())]);
+    json(StatusCode::OK, "").map(|_| Body::from_stream(first.chain(rest)))
 }
 
 /// JSON-RPC over `POST`: one request or batch a body; 204 if there is nothing to answer.
@@ -108,14 +120,16 @@ async fn post_query(State(connection): State<Connection>, request: Request) -> A
             return Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, "timeout", message));
         }
     };
-    let answer = match std::str::from_utf8(&body) {
-        Ok(text) => rpc::answer_text(&connection.plane.methods, text.to_owned()).await,
-        Err(error) => Some(rpc::failure(&rpc::Error::parse(&error))),
+    let text = match std::str::from_utf8(&body) {
+        Ok(text) => text.to_owned(),
+        Err(error) => return Ok(ok(rpc::failure(&rpc::Error::parse(&error)))),
     };
-    Ok(match answer {
-        Some(answer) => ok(answer),
-        None => StatusCode::NO_CONTENT.into_response(),
-    })
+    let mut answer = rpc::Answer::to(connection.plane.methods.clone(), text).await;
+    let mut first = Vec::new();
+    if answer.write_part(&mut first).await.map_err(refuse)? {
+        return Ok(in_parts(first, answer.into_stream()));
+    }
+    Ok(if first.is_empty() { StatusCode::NO_CONTENT.into_response() } else { ok(first) })
 }
 
 fn refuse(why: Unanswered) -> Refusal {
@@ -143,6 +157,6 @@ async fn method_not_allowed(request: Request) -> Refusal {
     Refusal::method_not_allowed(if request.uri().path() == "/query" { "GET, POST" } else { "GET, HEAD" })
 }
 
-fn ok(body: impl Into<bytes::Bytes>) -> Response {
+fn ok(body: impl Into<Bytes>) -> Response {
     json(StatusCode::OK, body).map(Body::new)
 }

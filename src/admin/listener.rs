@@ -9,7 +9,7 @@ use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{http, methods::Methods};
+use super::{http, methods::Methods, source::Workshop};
 use crate::{
     config::AdminConfig,
     edge::{
@@ -44,9 +44,9 @@ impl AdminPlane {
         clock: Clock,
         draining: CancellationToken,
     ) -> Self {
-        let heavy = Arc::new(Semaphore::new(config.max_concurrent_lists));
+        let workshop = Workshop::new(config.max_concurrent_lists, config.request_timeout);
         let query_places = Arc::new(Semaphore::new(config.max_query_sockets));
-        let methods = Methods { registry, clock, heavy, patience: config.request_timeout };
+        let methods = Methods { registry, clock, workshop };
         Self {
             config,
             methods,

@@ -1,17 +1,11 @@
 //! What can be asked, whichever way it is asked.
 
-use std::{
-    io,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-    time::Duration,
-};
+use std::sync::Arc;
 
-use tokio::{sync::Semaphore, time};
-
+use super::source::{PART_BYTES, Source, Workshop};
 use crate::{
     edge::clock::Clock,
-    session::{Glob, Registry, SessionInfo},
+    session::{Glob, Listing, Registry},
 };
 
 /// The questions, and what they are answered from.
@@ -19,20 +13,7 @@ use crate::{
 pub(super) struct Methods {
     pub(super) registry: Arc<Registry>,
     pub(super) clock: Clock,
-    pub(super) heavy: Arc<Semaphore>,
-    /// How long an answer may wait for its turn among the heavy ones.
-    pub(super) patience: Duration,
-}
-
-/// Why a question was understood and still has no answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Unanswered {
-    /// Too many heavy questions at a time.
-    #[error("too many large answers are being made; ask again in a few seconds")]
-    Overloaded,
-    /// A fault of ours.
-    #[error("the server failed to make the answer; its log says more")]
-    Failed,
+    pub(super) workshop: Workshop,
 }
 
 /// The two filters of `getSessionInfo`; `None` matches all.
@@ -64,100 +45,34 @@ impl SessionInfoFilters {
 }
 
 impl Methods {
-    /// Writes the plain array of `getSessionInfo`.
-    pub(super) fn session_info(&self, filters: &SessionInfoFilters, out: &mut Vec<u8>) {
-        let rows = self.registry.session_info(
-            filters.username.as_ref(),
-            filters.project.as_ref(),
-            self.clock.now_ms(),
-        );
-        write_array(rows, out).expect("rows are plain data and a Vec takes them all");
-    }
-
-    /// Makes an answer on the thread that fits its weight: a light one here, a heavy one off the sockets'
-    /// threads, as many at a time as [`heavy`](Self::heavy) has places. `asked_bytes` is the
-    /// length of the question.
-    ///
-    /// # Errors
-    ///
-    /// No place came free in time, or `make` panicked.
-    pub(super) async fn answer<T: Send + 'static>(
-        &self,
-        asked_bytes: usize,
-        make: impl FnOnce(&Self) -> T + Send + 'static,
-    ) -> Result<T, Unanswered> {
-        let guarded =
-            |methods: &Self| catch_unwind(AssertUnwindSafe(|| make(methods))).map_err(|_| Unanswered::Failed);
-        if !self.is_heavy(asked_bytes) {
-            return guarded(self);
-        }
-        let place = time::timeout(self.patience, self.heavy.clone().acquire_owned());
-        let Ok(Ok(place)) = place.await else { return Err(Unanswered::Overloaded) };
-        let methods = self.clone();
-        let made = tokio::task::spawn_blocking(move || {
-            let _place = place;
-            guarded(&methods)
-        });
-        made.await.unwrap_or(Err(Unanswered::Failed))
-    }
-
-    /// Whether an answer may take so long that it must not be made on a socket's thread. Longer questions have
-    /// more requests, or filters that take longer to hold against a row.
-    fn is_heavy(&self, asked_bytes: usize) -> bool {
-        /// At about a microsecond a row, so many are about what a thread may be held for.
-        const LIGHT_ROWS: usize = 256;
-        /// A plain request with a filter has about so many bytes.
-        const PLAIN_REQUEST: usize = 100;
-        self.registry.rows().saturating_mul(1 + asked_bytes / PLAIN_REQUEST) > 2 * LIGHT_ROWS
+    /// The plain array of `getSessionInfo`.
+    pub(super) fn session_info(&self, filters: SessionInfoFilters) -> Box<dyn Source> {
+        let list = self.registry.list(filters.username, filters.project);
+        Box::new(SessionInfos { registry: self.registry.clone(), clock: self.clock, list, has_begun: false })
     }
 }
 
-fn write_array(rows: impl Iterator<Item = SessionInfo>, out: &mut Vec<u8>) -> io::Result<()> {
-    out.push(b'[');
-    for (n, row) in rows.enumerate() {
-        if n > 0 {
-            out.push(b',');
-        }
-        serde_json::to_writer(&mut *out, &row)?;
-    }
-    out.push(b']');
-    Ok(())
+/// The rows of `getSessionInfo`, written as they are at the moment of each part.
+struct SessionInfos {
+    registry: Arc<Registry>,
+    clock: Clock,
+    list: Listing,
+    has_begun: bool,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::session::{Membership, Rules, tests::joining};
-
-    fn methods(sessions: usize) -> (Methods, Vec<Membership>) {
-        let registry = Arc::new(Registry::new(Rules::default()));
-        let members =
-            (0..sessions).map(|n| registry.join(joining(&n.to_string(), "billy", "p"), 0).unwrap()).collect();
-        let methods = Methods {
-            registry,
-            clock: Clock::start(),
-            heavy: Arc::new(Semaphore::new(1)),
-            patience: Duration::from_millis(20),
-        };
-        (methods, members)
+impl Source for SessionInfos {
+    fn looks(&self) -> usize {
+        self.registry.looks(&self.list)
     }
 
-    #[tokio::test]
-    async fn a_fault_in_one_answer_is_that_answer_s_alone() {
-        for sessions in [1, 1000] {
-            let (methods, _members) = methods(sessions);
-            let failed = methods.answer(1, |_| -> usize { panic!("a fault on purpose") }).await;
-            assert_eq!(failed, Err(Unanswered::Failed));
-            assert_eq!(methods.answer(1, |methods| methods.registry.len()).await, Ok(sessions));
+    fn write_part(&mut self, out: &mut Vec<u8>) -> bool {
+        if !std::mem::replace(&mut self.has_begun, true) {
+            out.push(b'[');
         }
-    }
-
-    #[tokio::test]
-    async fn heavy_answers_wait_for_their_turn_and_not_for_ever() {
-        let (methods, _members) = methods(1000);
-        let place = methods.heavy.clone().acquire_owned().await.unwrap();
-        assert_eq!(methods.answer(1, |_| ()).await, Err(Unanswered::Overloaded));
-        drop(place);
-        assert_eq!(methods.answer(1, |_| ()).await, Ok(()));
+        let more = self.registry.write_list(&mut self.list, self.clock.now_ms(), PART_BYTES, out);
+        if !more {
+            out.push(b']');
+        }
+        more
     }
 }

@@ -12,5 +12,6 @@ mod listener;
 mod methods;
 mod query_socket;
 mod rpc;
+mod source;
 
 pub(crate) use listener::AdminPlane;

@@ -1,5 +1,7 @@
 //! The query socket: JSON-RPC over a WebSocket, one request or batch a text message.
 
+use std::io;
+
 use axum::{
     body::Body,
     extract::{Request, State},
@@ -17,7 +19,13 @@ use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
         self, Message,
-        protocol::{Role, WebSocketConfig, frame::coding::CloseCode},
+        protocol::{
+            Role, WebSocketConfig,
+            frame::{
+                Frame,
+                coding::{CloseCode, Data, OpCode},
+            },
+        },
     },
 };
 use tokio_util::sync::CancellationToken;
@@ -105,19 +113,52 @@ where
 {
     let max = config.max_request_bytes;
     while let Some(message) = socket.next().await {
-        let answer = match message? {
-            Message::Text(text) if text.len() > max => Some(rpc::failure(&Error::too_large(text.len(), max))),
-            Message::Text(text) => rpc::answer_text(methods, text).await,
-            Message::Binary(_) => Some(rpc::failure(&Error::invalid_request("a request is a text message"))),
+        let refused = match message? {
+            Message::Text(text) if text.len() > max => rpc::failure(&Error::too_large(text.len(), max)),
+            Message::Text(text) => {
+                answer(socket, rpc::Answer::to(methods.clone(), text).await).await?;
+                continue;
+            }
+            Message::Binary(_) => rpc::failure(&Error::invalid_request("a request is a text message")),
             Message::Close(_) => return Ok(()),
             Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => continue,
         };
-        if let Some(answer) = answer {
-            let text = String::from_utf8(answer).expect("JSON made from text is text");
-            socket.send(Message::text(text)).await?;
-        }
+        socket.send(Message::text(to_text(refused))).await?;
     }
     Ok(())
+}
+
+/// Sends an answer as one message: in one frame if it is small, and else in one a part (RFC 6455, 5.4).
+async fn answer<S>(
+    socket: &mut WebSocketStream<S>,
+    mut answer: rpc::Answer<Methods>,
+) -> Result<(), tungstenite::Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut kind = Data::Text;
+    loop {
+        let mut part = Vec::new();
+        let more = answer.write_part(&mut part).await.map_err(io::Error::other)?;
+        let is_all = !more && kind == Data::Text;
+        if is_all && part.is_empty() {
+            return Ok(());
+        }
+        let message = if is_all {
+            Message::text(to_text(part))
+        } else {
+            Message::Frame(Frame::message(part, OpCode::Data(kind), !more))
+        };
+        socket.send(message).await?;
+        if !more {
+            return Ok(());
+        }
+        kind = Data::Continue;
+    }
+}
+
+fn to_text(answer: Vec<u8>) -> String {
+    String::from_utf8(answer).expect("JSON made from text is text")
 }
 
 /// An answer may be of any size: it is one message that is awaited before the next is made.

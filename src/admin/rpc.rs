@@ -1,86 +1,175 @@
 //! JSON-RPC 2.0, text in and text out (PROTOCOL 3.1).
 
+use std::vec;
+
+use bytes::Bytes;
+use futures::Stream;
 use serde::{Deserialize, Deserializer, de::IgnoredAny};
 use serde_json::{Value, value::RawValue};
 
-use super::{
-    calls::call,
-    methods::{Methods, Unanswered},
-};
+use super::source::{PART_BYTES, Source, Unanswered, Workshop};
 
 /// The most requests in one batch.
 const MAX_BATCH: usize = 50;
 
-/// When the answers to a batch have so many bytes, the requests that are left are refused.
-const MAX_BATCH_BYTES: usize = 8 * 1024 * 1024;
+/// A longer text is read off the sockets' threads.
+const LONG_TEXT: usize = 32 * 1024;
 
-fn too_much(_: &str, _: Option<&RawValue>, _: &mut Vec<u8>) -> Result<(), Error> {
-    let mib = MAX_BATCH_BYTES >> 20;
-    Err(Error::new(
-        Error::LIMIT,
-        format!("the answers before this one have {mib} MiB; ask this one by itself"),
-    ))
+/// What can be called.
+pub(super) trait Procedures {
+    /// Carries out a request, and writes its result, or answers where that comes from.
+    ///
+    /// # Errors
+    ///
+    /// What the caller is told; what was written is void.
+    fn call(
+        &self,
+        method: &str,
+        params: Option<&RawValue>,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<Box<dyn Source>>, Error>;
+
+    /// Where large results are made.
+    fn workshop(&self) -> &Workshop;
 }
 
-/// Writes a method's result, given the method's name and parameters.
-type Call<'a> = &'a dyn Fn(&str, Option<&RawValue>, &mut Vec<u8>) -> Result<(), Error>;
-
-/// Answers one request or one batch; `None` if there was nothing but notifications.
-fn answer(methods: &Methods, text: &str) -> Option<Vec<u8>> {
-    answer_by(&|method, params, out| call(methods, method, params, out), text)
+/// The answer to one text, made part by part.
+///
+/// The requests of a batch are carried out one after the other, each when the answer to the one before it has been
+/// handed over. So an answer of any size, and a batch of any of them, needs the memory of a part.
+pub(super) struct Answer<P> {
+    procedures: P,
+    requests: vec::IntoIter<Result<Request, Fault>>,
+    is_batch: bool,
+    /// What has been answered so far.
+    answered: usize,
+    /// The result that is being written.
+    source: Option<Box<dyn Source>>,
 }
 
-/// The same on the thread that fits its weight; the answer says so if none could be made.
-pub(super) async fn answer_text<T>(methods: &Methods, text: T) -> Option<Vec<u8>>
-where
-    T: AsRef<str> + Clone + Send + 'static,
-{
-    let asked = text.clone();
-    match methods.answer(asked.as_ref().len(), move |methods| answer(methods, asked.as_ref())).await {
-        Ok(answer) => answer,
-        Err(why) => refuse(why, text.as_ref()),
+/// Why a request is none, and the id to answer to if one could be made out.
+type Fault = (Option<Box<RawValue>>, Error);
+
+impl<P: Procedures> Answer<P> {
+    /// Reads a text; what is wrong with it is the answer.
+    pub(super) async fn to(procedures: P, text: impl AsRef<str> + Send + 'static) -> Self {
+        let read = if text.as_ref().len() <= LONG_TEXT {
+            Ok(read(text.as_ref()))
+        } else {
+            tokio::task::spawn_blocking(move || read(text.as_ref())).await
+        };
+        let (requests, is_batch) =
+            read.unwrap_or_else(|_| (vec![Err((None, Unanswered::Failed.into()))], false));
+        Self { procedures, requests: requests.into_iter(), is_batch, answered: 0, source: None }
+    }
+
+    /// Writes the next part; `false` if it is the last. An answer that is empty as a whole is none.
+    ///
+    /// # Errors
+    ///
+    /// The answer cannot be finished; what was handed over of it is worth nothing.
+    pub(super) async fn write_part(&mut self, out: &mut Vec<u8>) -> Result<bool, Unanswered> {
+        loop {
+            if self.source.is_some() {
+                self.procedures.workshop().make_part(&mut self.source, false, out).await?;
+                if self.source.is_none() {
+                    out.push(b'}');
+                }
+            } else if let Some(request) = self.requests.next() {
+                self.begin(request, out).await;
+            } else {
+                if self.is_batch && self.answered > 0 {
+                    out.push(b']');
+                }
+                return Ok(false);
+            }
+            if out.len() >= PART_BYTES {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// The parts that are left, each made when it is asked for.
+    pub(super) fn into_stream(self) -> impl Stream<Item = Result<Bytes, Unanswered>> {
+        futures::stream::unfold(Some(self), |answer| async {
+            let mut answer = answer?;
+            let mut out = Vec::with_capacity(PART_BYTES + PART_BYTES / 8);
+            Some(match answer.write_part(&mut out).await {
+                Ok(more) => (Ok(out.into()), more.then_some(answer)),
+                Err(why) => (Err(why), None),
+            })
+        })
+    }
+
+    /// Carries a request out, and writes the beginning of its answer: all of it, unless there is a source then.
+    async fn begin(&mut self, request: Result<Request, Fault>, out: &mut Vec<u8>) {
+        let before = out.len();
+        match (self.is_batch, self.answered) {
+            (false, _) => {}
+            (true, 0) => out.push(b'['),
+            (true, _) => out.push(b','),
+        }
+        let at = out.len();
+        let id = match request {
+            Err((id, error)) => {
+                write_error(id.as_deref(), &error, out);
+                self.answered += 1;
+                return;
+            }
+            Ok(request) => {
+                open_response(request.id.as_deref(), out);
+                out.extend_from_slice(b"\"result\":");
+                match self.carry_out(&request, out).await {
+                    Ok(()) if self.source.is_some() => {}
+                    Ok(()) => out.push(b'}'),
+                    Err(error) => {
+                        out.truncate(at);
+                        write_error(request.id.as_deref(), &error, out);
+                    }
+                }
+                request.id
+            }
+        };
+        // A notification is carried out and not answered, not even with its error.
+        if id.is_none() {
+            self.source = None;
+            out.truncate(before);
+        } else {
+            self.answered += 1;
+        }
+    }
+
+    /// Writes the result, or as much of it as is a part and keeps the source of the rest.
+    async fn carry_out(&mut self, request: &Request, out: &mut Vec<u8>) -> Result<(), Error> {
+        let Some(source) = self.procedures.call(&request.method, request.params.as_deref(), out)? else {
+            return Ok(());
+        };
+        if request.id.is_some() {
+            self.source = Some(source);
+            self.procedures.workshop().make_part(&mut self.source, true, out).await?;
+        }
+        Ok(())
     }
 }
 
-/// Answers every request in the text with why it has no answer.
-fn refuse(why: Unanswered, text: &str) -> Option<Vec<u8>> {
-    let code = match why {
-        Unanswered::Overloaded => Error::OVERLOADED,
-        Unanswered::Failed => Error::INTERNAL,
-    };
-    answer_by(&|_, _, _| Err(Error::new(code, why.to_string())), text)
-}
-
-fn answer_by(call: Call<'_>, text: &str) -> Option<Vec<u8>> {
-    let mut out = Vec::new();
+/// The requests in a text, and whether they are a batch.
+fn read(text: &str) -> (Vec<Result<Request, Fault>>, bool) {
+    let one = |fault: Error| (vec![Err((None, fault))], false);
     if !text.trim_start_matches(is_json_space).starts_with('[') {
-        return answer_one(call, text, &mut out).then_some(out);
+        return (vec![Request::read(text)], false);
     }
     let batch: Vec<&RawValue> = match serde_json::from_str(text) {
         Ok(batch) => batch,
-        Err(error) => return Some(failure(&Error::parse(&error))),
+        Err(error) => return one(Error::parse(&error)),
     };
     if batch.is_empty() {
-        return Some(failure(&Error::invalid_request("a batch holds at least one request")));
+        return one(Error::invalid_request("a batch holds at least one request"));
     }
     if batch.len() > MAX_BATCH {
         let message = format!("a batch holds at most {MAX_BATCH} requests, this one {}", batch.len());
-        return Some(failure(&Error::new(Error::LIMIT, message)));
+        return one(Error::new(Error::LIMIT, message));
     }
-    out.push(b'[');
-    for request in batch {
-        let before = out.len();
-        if before > 1 {
-            out.push(b',');
-        }
-        // Answers that wait in memory for a slow reader are bounded; a single one is as large as it must be.
-        let call = if before < MAX_BATCH_BYTES { call } else { &too_much };
-        if !answer_one(call, request.get(), &mut out) {
-            out.truncate(before);
-        }
-    }
-    out.push(b']');
-    (out.len() > 2).then_some(out)
+    (batch.into_iter().map(|request| Request::read(request.get())).collect(), true)
 }
 
 /// The answer to a message that cannot even be read as text, or is too large to.
@@ -88,32 +177,6 @@ pub(super) fn failure(error: &Error) -> Vec<u8> {
     let mut out = Vec::new();
     write_error(None, error, &mut out);
     out
-}
-
-/// Writes the answer to one request; says whether there was anything to answer.
-fn answer_one(call: Call<'_>, text: &str, out: &mut Vec<u8>) -> bool {
-    let request = match Request::read(text) {
-        Ok(request) => request,
-        Err((id, error)) => {
-            write_error(id.as_deref(), &error, out);
-            return true;
-        }
-    };
-    let id = request.id.as_deref();
-    let before = out.len();
-    open_response(id, out);
-    out.extend_from_slice(b"\"result\":");
-    if let Err(error) = call(&request.method, request.params.as_deref(), out) {
-        out.truncate(before);
-        write_error(id, &error, out);
-    } else {
-        out.push(b'}');
-    }
-    // A notification is carried out and not answered, not even with its error.
-    if id.is_none() {
-        out.truncate(before);
-    }
-    id.is_some()
 }
 
 /// A request as it came. The id is kept as it was written: `1.0` is answered as `1.0`.
@@ -128,7 +191,7 @@ impl Request {
     /// # Errors
     ///
     /// What is wrong, and the id to answer to if one could be made out.
-    fn read(text: &str) -> Result<Self, (Option<Box<RawValue>>, Error)> {
+    fn read(text: &str) -> Result<Self, Fault> {
         #[derive(Deserialize)]
         struct Members {
             #[serde(default, deserialize_with = "present")]
@@ -214,6 +277,16 @@ impl Error {
     }
 }
 
+impl From<Unanswered> for Error {
+    fn from(why: Unanswered) -> Self {
+        let code = match why {
+            Unanswered::Overloaded => Self::OVERLOADED,
+            Unanswered::Failed => Self::INTERNAL,
+        };
+        Self::new(code, why.to_string())
+    }
+}
+
 fn open_response(id: Option<&RawValue>, out: &mut Vec<u8>) {
     out.extend_from_slice(br#"{"jsonrpc":"2.0","id":"#);
     out.extend_from_slice(id.map_or("null", RawValue::get).as_bytes());
@@ -236,21 +309,86 @@ fn is_json_space(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use serde_json::json;
 
     use super::{super::calls::arguments, *};
 
-    /// Stands for a method: answers with its parameters, or fails.
-    fn echo(method: &str, params: Option<&RawValue>, out: &mut Vec<u8>) -> Result<(), Error> {
-        let [a, b] = arguments(params, &["a", "b"])?;
-        if method != "echo" {
-            return Err(Error::new(Error::METHOD_NOT_FOUND, "no such method"));
+    /// Stands for all methods: answers with its parameters, or fails.
+    #[derive(Clone)]
+    struct Echo(Workshop);
+
+    impl Procedures for Echo {
+        fn call(
+            &self,
+            method: &str,
+            params: Option<&RawValue>,
+            out: &mut Vec<u8>,
+        ) -> Result<Option<Box<dyn Source>>, Error> {
+            let [a, b] = arguments(params, &["a", "b"])?;
+            match method {
+                "echo" => serde_json::to_writer(out, &(a, b)).unwrap(),
+                "many" => return Ok(Some(Box::new(Many { left: 50_000 }))),
+                "fault" => return Ok(Some(Box::new(Many { left: -1 }))),
+                _ => return Err(Error::new(Error::METHOD_NOT_FOUND, "no such method")),
+            }
+            Ok(None)
         }
-        serde_json::to_writer(out, &(a, b)).map_err(|error| Error::new(Error::INTERNAL, error.to_string()))
+
+        fn workshop(&self) -> &Workshop {
+            &self.0
+        }
+    }
+
+    /// A result of many parts, or a fault.
+    struct Many {
+        left: i32,
+    }
+
+    impl Source for Many {
+        fn looks(&self) -> usize {
+            100_000
+        }
+
+        fn write_part(&mut self, out: &mut Vec<u8>) -> bool {
+            assert!(self.left >= 0, "a fault on purpose");
+            let is_first = self.left == 50_000;
+            out.extend_from_slice(if is_first { b"[" } else { b"" });
+            while out.len() < PART_BYTES && self.left > 0 {
+                out.extend_from_slice(if self.left == 1 { b"1" } else { b"12," });
+                self.left -= 1;
+            }
+            out.extend_from_slice(if self.left == 0 { b"]" } else { b"" });
+            self.left > 0
+        }
+    }
+
+    /// The parts of an answer.
+    fn ask_in_parts(workshop: Workshop, text: &str) -> Vec<Vec<u8>> {
+        let text = text.to_owned();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let mut answer = Answer::to(Echo(workshop), text).await;
+            let mut parts = Vec::new();
+            loop {
+                let mut out = Vec::new();
+                let more = answer.write_part(&mut out).await.unwrap();
+                parts.push(out);
+                if !more {
+                    return parts;
+                }
+            }
+        })
+    }
+
+    fn workshop() -> Workshop {
+        Workshop::new(2, Duration::from_millis(20))
     }
 
     fn ask(text: &str) -> Option<String> {
-        answer_by(&echo, text).map(|answer| String::from_utf8(answer).unwrap())
+        let answer = String::from_utf8(ask_in_parts(workshop(), text).concat()).unwrap();
+        (!answer.is_empty()).then_some(answer)
     }
 
     #[track_caller]
@@ -385,19 +523,40 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_s_answers_have_a_limit_in_all() {
-        let long = "x".repeat(1 << 20);
-        let request = format!(r#"{{"jsonrpc":"2.0","method":"echo","params":["{long}"],"id":1}}"#);
-        let answers = ask(&format!("[{}]", vec![&*request; 20].join(","))).unwrap();
-        assert_eq!(answers.matches("\"result\"").count(), 8);
-        assert_eq!(answers.matches("\"code\":-32004").count(), 12);
+    fn large_results_come_in_parts_wherever_they_stand() {
+        let many = r#"{"jsonrpc":"2.0","method":"many","id":1}"#;
+        let echo = r#"{"jsonrpc":"2.0","method":"echo","id":2}"#;
+        let parts = ask_in_parts(workshop(), many);
+        assert!(parts.len() > 2 && parts.iter().all(|part| part.len() < PART_BYTES + 100));
+        let whole: Value = serde_json::from_slice(&parts.concat()).unwrap();
+        assert_eq!(whole["result"].as_array().unwrap().len(), 50_000);
+        let batch = format!("[{echo},{many},{echo},{many},{many}]");
+        let parts = ask_in_parts(workshop(), &batch);
+        assert!(parts.iter().all(|part| part.len() < PART_BYTES + 200));
+        let answers: Vec<Value> = serde_json::from_slice(&parts.concat()).unwrap();
+        assert_eq!(
+            answers.iter().map(|answer| answer["id"].as_u64().unwrap()).collect::<Vec<_>>(),
+            [2, 1, 2, 1, 1]
+        );
+        assert!(answers[4]["result"].as_array().unwrap().len() == 50_000);
+        assert_eq!(ask(r#"[{"jsonrpc":"2.0","method":"many"}]"#), None, "nobody wants to know");
     }
 
     #[test]
-    fn whoever_gets_no_answer_is_told_why_under_his_own_id() {
-        let text = r#"[{"jsonrpc":"2.0","method":"getSessionInfo","id":1},{"jsonrpc":"2.0","method":"x"}]"#;
-        let refused = |why| String::from_utf8(refuse(why, text).unwrap()).unwrap();
-        assert!(refused(Unanswered::Overloaded).contains(r#""id":1,"error":{"code":-32003"#));
-        assert!(refused(Unanswered::Failed).contains(r#""id":1,"error":{"code":-32603"#));
+    fn a_fault_in_one_answer_is_that_answer_s_alone() {
+        let batch = r#"[{"jsonrpc":"2.0","method":"echo","id":1},{"jsonrpc":"2.0","method":"fault","id":2},
+            {"jsonrpc":"2.0","method":"echo","id":3}]"#;
+        let answers: Vec<Value> = serde_json::from_str(&ask(batch).unwrap()).unwrap();
+        assert_eq!((&answers[0]["id"], &answers[1]["error"]["code"]), (&json!(1), &json!(-32603)));
+        assert_eq!(answers[2]["result"], json!([null, null]));
+    }
+
+    #[test]
+    fn heavy_answers_wait_for_their_turn_and_not_for_ever() {
+        let full = Workshop::new(0, Duration::from_millis(20));
+        let batch = r#"[{"jsonrpc":"2.0","method":"many","id":1},{"jsonrpc":"2.0","method":"echo","id":2}]"#;
+        let answers: Vec<Value> = serde_json::from_slice(&ask_in_parts(full, batch).concat()).unwrap();
+        assert_eq!((&answers[0]["id"], &answers[0]["error"]["code"]), (&json!(1), &json!(-32003)));
+        assert_eq!(answers[1]["result"], json!([null, null]));
     }
 }

@@ -263,9 +263,9 @@ impl Registry {
         self.ended.read()
     }
 
-    /// How many rows any question can be about: sessions that are live, and those that are remembered.
-    pub fn rows(&self) -> usize {
-        self.len() + self.ended.len()
+    /// How many sessions that ended are remembered.
+    pub fn remembered(&self) -> usize {
+        self.ended.len()
     }
 
     /// How many looks at sessions are queued: one a session at the most.
@@ -302,16 +302,10 @@ impl Registry {
         Listing::new(username, project, places, turn)
     }
 
-    /// Writes more of a list, about `bytes` of it, or as much as there is in some thousand sessions that are looked
-    /// at; `false` if it is at its end.
+    /// Writes the next rows of a list with commas between them, until `out` has so many bytes or a little more;
+    /// `false` if the list is at its end.
     pub fn write_list(&self, list: &mut Listing, now_ms: u64, bytes: usize, out: &mut Vec<u8>) -> bool {
-        /// Looking at a page of rows takes some microseconds even if none of them fits.
-        const MOST_PAGES: usize = 16;
-        let full = out.len().saturating_add(bytes);
-        for _ in 0..MOST_PAGES {
-            if out.len() >= full {
-                break;
-            }
+        while out.len() < bytes {
             if !list.write_page(&self.rows, now_ms, out) {
                 return false;
             }

@@ -235,7 +235,8 @@ impl DerefMut for Open<'_> {
 
 impl Drop for Open<'_> {
     fn drop(&mut self) {
-        if self.presence.take_pages_changed() {
+        // One that has ended keeps its last row until it has none, or it would be seen without its pages.
+        if self.presence.take_pages_changed() && !self.presence.is_ended() {
             self.place.set_pages(&self.presence);
         }
     }

@@ -57,7 +57,7 @@ fn rows(registry: &Registry, now_ms: u64) -> Vec<SessionInfo> {
 /// The list of `getSessionInfo` as it is written, in parts of this many bytes.
 pub(crate) fn written(registry: &Registry, mut list: Listing, now_ms: u64, part_bytes: usize) -> String {
     let mut out = b"[".to_vec();
-    while registry.write_list(&mut list, now_ms, part_bytes, &mut out) {}
+    while registry.write_list(&mut list, now_ms, out.len().saturating_add(part_bytes), &mut out) {}
     out.push(b']');
     String::from_utf8(out).unwrap()
 }

@@ -190,12 +190,37 @@ pub(crate) fn exchange(address: SocketAddr, bytes: &[u8]) -> Response {
     // A server that refuses early may close before it has read all.
     let _ = stream.write_all(bytes);
     let mut response = read_head(&mut stream);
-    let length = response.header("content-length").map_or(0, |length| length.parse().unwrap());
-    let length = if bytes.starts_with(b"HEAD") { 0 } else { length };
-    let mut body = vec![0; length];
-    stream.read_exact(&mut body).unwrap();
+    let body = if bytes.starts_with(b"HEAD") {
+        Vec::new()
+    } else if response.header("transfer-encoding") == Some("chunked") {
+        read_chunks(&mut stream)
+    } else {
+        let length = response.header("content-length").map_or(0, |length| length.parse().unwrap());
+        let mut body = vec![0; length];
+        stream.read_exact(&mut body).unwrap();
+        body
+    };
     response.body = String::from_utf8(body).unwrap();
     response
+}
+
+/// A body in the chunked coding (RFC 9112, 7.1).
+fn read_chunks(stream: &mut TcpStream) -> Vec<u8> {
+    let mut reader = BufReader::new(stream);
+    let mut body = Vec::new();
+    loop {
+        let mut size = String::new();
+        reader.read_line(&mut size).unwrap();
+        let size = usize::from_str_radix(size.trim_end(), 16).unwrap();
+        let begin = body.len();
+        body.resize(begin + size + 2, 0);
+        reader.read_exact(&mut body[begin..]).unwrap();
+        assert!(body.ends_with(b"\r\n"));
+        body.truncate(begin + size);
+        if size == 0 {
+            return body;
+        }
+    }
 }
 
 /// Reads up to the blank line, and nothing beyond it.
@@ -264,16 +289,30 @@ impl RawSocket {
 
     /// The next frame: opcode and payload; `None` at the end of the stream. The server's pings are answered.
     pub(crate) fn receive(&mut self) -> Option<(u8, Vec<u8>)> {
+        let mut message = None;
         loop {
-            match self.receive_any()? {
-                (PING, payload) => self.send(PONG, &payload),
-                frame => return Some(frame),
+            match (self.receive_frame()?, &mut message) {
+                ((_, PING, payload), _) => self.send(PONG, &payload),
+                ((is_last, 0, payload), Some((opcode, whole))) => {
+                    Vec::extend(whole, payload);
+                    if is_last {
+                        return Some((*opcode, std::mem::take(whole)));
+                    }
+                }
+                ((true, opcode, payload), None) => return Some((opcode, payload)),
+                ((false, opcode, payload), None) => message = Some((opcode, payload)),
+                ((_, opcode, _), Some(_)) => panic!("a frame of {opcode} within a message"),
             }
         }
     }
 
     /// The next frame, pings among them, which then nobody answers.
     pub(crate) fn receive_any(&mut self) -> Option<(u8, Vec<u8>)> {
+        self.receive_frame().map(|(_, opcode, payload)| (opcode, payload))
+    }
+
+    /// Whether it is the last of its message, its opcode and its payload.
+    fn receive_frame(&mut self) -> Option<(bool, u8, Vec<u8>)> {
         let mut head = [0; 2];
         self.stream.read_exact(&mut head).ok()?;
         assert_eq!(head[1] & 0x80, 0, "a server masks nothing");
@@ -292,7 +331,7 @@ impl RawSocket {
         };
         let mut payload = vec![0; length];
         self.stream.read_exact(&mut payload).unwrap();
-        Some((head[0] & 0x0f, payload))
+        Some((head[0] & 0x80 != 0, head[0] & 0x0f, payload))
     }
 
     /// The code of the close frame, which must be the next, and the end of the stream after it.

@@ -330,18 +330,22 @@ fn under_churn_every_row_is_of_a_live_session() {
     let server = Server::start(&[]);
     let _standing: Vec<_> =
         (0..50).map(|n| RawSocket::open(server.clients, &format!("/ws/p?username=s{n}"))).collect();
-    let over = std::sync::atomic::AtomicBool::new(false);
+    // The clients go on until this is dropped, be it by a failure.
+    let asking = std::sync::Arc::new(());
     std::thread::scope(|threads| {
         for _ in 0..4 {
-            threads.spawn(|| {
-                while !over.load(std::sync::atomic::Ordering::Relaxed) {
-                    let mut client = RawSocket::open(server.clients, "/ws/p?username=churn");
+            let over = std::sync::Arc::downgrade(&asking);
+            let clients = server.clients;
+            threads.spawn(move || {
+                while over.strong_count() > 0 {
+                    let mut client = RawSocket::open(clients, "/ws/p?username=churn");
                     client.send(TEXT, b"hello");
                     client.send(CLOSE, &1000_u16.to_be_bytes());
                     client.closed_with();
                 }
             });
         }
+        let _asking = asking;
         let mut socket = RawSocket::open(server.admin, "/query");
         for _ in 0..1500 {
             let answer = ask(&mut socket, r#"{"jsonrpc":"2.0","id":1,"method":"getSessionInfo"}"#);
@@ -356,7 +360,6 @@ fn under_churn_every_row_is_of_a_live_session() {
                 assert!(row["recentBytesSent"].as_u64() <= row["totalBytesSent"].as_u64());
             }
         }
-        over.store(true, std::sync::atomic::Ordering::Relaxed);
     });
 }
 
@@ -364,12 +367,12 @@ fn under_churn_every_row_is_of_a_live_session() {
 fn thousands_of_rows_come_whole() {
     // Over the weight at which an answer is made off the sockets' threads.
     let server = Server::start(&[]);
-    let _clients: Vec<_> = (0..600)
+    let _clients: Vec<_> = (0..1_500)
         .map(|n| RawSocket::open(server.clients, &format!("/ws/p?username=u{n}&pageId={}", "p".repeat(128))))
         .collect();
-    assert_eq!(server.rows("").len(), 600);
+    assert_eq!(server.rows("").len(), 1_500);
     let mut socket = RawSocket::open(server.admin, "/query");
     let answer = ask(&mut socket, r#"{"jsonrpc":"2.0","id":1,"method":"getSessionInfo"}"#);
-    assert_eq!(users(&answer).len(), 600);
+    assert_eq!(users(&answer).len(), 1_500);
     assert_eq!(ask(&mut socket, r#"{"jsonrpc":"2.0","id":1}"#)["error"]["code"], -32600);
 }

@@ -1,0 +1,142 @@
+//! Answers that are made part by part, so that one of any size needs the memory of a part.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures::Stream;
+use tokio::{sync::Semaphore, time};
+
+/// How large a part is, about.
+pub(super) const PART_BYTES: usize = 64 * 1024;
+
+/// A result that is written part by part.
+pub(super) trait Source: Send {
+    /// How many rows are looked at for the rest of it, or as many as take as long.
+    fn looks(&self) -> usize;
+
+    /// Writes a part; `false` if it was the last.
+    fn write_part(&mut self, out: &mut Vec<u8>) -> bool;
+}
+
+/// Why a question was understood and still has no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Unanswered {
+    /// Too many heavy answers at a time.
+    #[error("too many large answers are being made; ask again in a few seconds")]
+    Overloaded,
+    /// A fault of ours.
+    #[error("the server failed to make the answer; its log says more")]
+    Failed,
+}
+
+/// Where parts are made: a light one on the socket's own thread, a heavy one off it, so many at a time.
+///
+/// A place is held while a part is made, and not while its reader takes it: a slow reader is in nobody's way.
+#[derive(Clone, Debug)]
+pub(super) struct Workshop {
+    places: Arc<Semaphore>,
+    /// How long the first part of an answer may wait for its turn.
+    patience: Duration,
+}
+
+impl Workshop {
+    pub(super) fn new(max_at_a_time: usize, patience: Duration) -> Self {
+        Self { places: Arc::new(Semaphore::new(max_at_a_time)), patience }
+    }
+
+    /// Makes the next part of a source; takes the source away with its last.
+    ///
+    /// # Errors
+    ///
+    /// No place came free in time, or the source panicked; then there is no source any more.
+    pub(super) async fn make_part(
+        &self,
+        source: &mut Option<Box<dyn Source>>,
+        is_first: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Unanswered> {
+        /// At a tenth of a microsecond a row, this is how long a socket's thread may be held.
+        const LIGHT_ROWS: usize = 1024;
+        let Some(mut making) = source.take() else { return Ok(()) };
+        if making.looks() <= LIGHT_ROWS {
+            *source = guarded(making, out)?;
+            return Ok(());
+        }
+        let places = self.places.clone();
+        let place = async { places.acquire_owned().await.expect("never closed") };
+        let place = if is_first {
+            time::timeout(self.patience, place).await.map_err(|_| Unanswered::Overloaded)?
+        } else {
+            place.await
+        };
+        let mut part = std::mem::take(out);
+        let made = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            let made = guarded(making, &mut part);
+            (made, part)
+        });
+        let (made, part) = made.await.map_err(|_| Unanswered::Failed)?;
+        *out = part;
+        making = match made? {
+            Some(rest) => rest,
+            None => return Ok(()),
+        };
+        *source = Some(making);
+        Ok(())
+    }
+}
+
+/// Writes a part; answers the source if there is more. A fault in one answer is that answer's alone.
+fn guarded(mut source: Box<dyn Source>, out: &mut Vec<u8>) -> Result<Option<Box<dyn Source>>, Unanswered> {
+    let written = catch_unwind(AssertUnwindSafe(|| source.write_part(out)));
+    match written {
+        Ok(true) => Ok(Some(source)),
+        Ok(false) => Ok(None),
+        Err(_) => Err(Unanswered::Failed),
+    }
+}
+
+/// A whole answer, or its first part and where the others come from.
+pub(super) enum Made {
+    Whole(Vec<u8>),
+    InParts(Vec<u8>, Parts),
+}
+
+/// The parts of an answer after the first.
+pub(super) struct Parts {
+    workshop: Workshop,
+    source: Option<Box<dyn Source>>,
+}
+
+impl Parts {
+    /// # Errors
+    ///
+    /// No part could be made.
+    pub(super) async fn begin(workshop: Workshop, source: Box<dyn Source>) -> Result<Made, Unanswered> {
+        let (mut source, mut out) = (Some(source), Vec::new());
+        workshop.make_part(&mut source, true, &mut out).await?;
+        Ok(match source {
+            None => Made::Whole(out),
+            source => Made::InParts(out, Self { workshop, source }),
+        })
+    }
+
+    async fn next(&mut self) -> Option<Result<Bytes, Unanswered>> {
+        self.source.as_ref()?;
+        let mut out = Vec::with_capacity(PART_BYTES + PART_BYTES / 8);
+        let made = self.workshop.make_part(&mut self.source, false, &mut out).await;
+        Some(made.map(|()| out.into()))
+    }
+
+    /// The parts one after the other, each made when it is asked for.
+    pub(super) fn into_stream(self) -> impl Stream<Item = Result<Bytes, Unanswered>> {
+        futures::stream::unfold(self, |mut parts| async {
+            let part = parts.next().await?;
+            Some((part, parts))
+        })
+    }
+}
