@@ -5,3 +5,6 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     headcount::cli::run(std::env::args_os())
 }
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

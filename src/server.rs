@@ -79,6 +79,17 @@ pub struct Drained {
 /// ```
 pub async fn run(listeners: Listeners, config: Config, shutdown: impl Future<Output = ()>) -> Drained {
     let registry = Arc::new(Registry::new(config.clients.rules));
+    run_on(registry, listeners, config, shutdown).await
+}
+
+/// The same on a registry of the caller's, who may look into it, and have sessions of his own there, meanwhile.
+/// It goes by its own rules, not those of the configuration.
+pub async fn run_on(
+    registry: Arc<Registry>,
+    listeners: Listeners,
+    config: Config,
+    shutdown: impl Future<Output = ()>,
+) -> Drained {
     let clock = Clock::start();
     let draining = CancellationToken::new();
     let clients = Arc::new(ClientPlane::new(config.clients, registry.clone(), clock, draining.clone()));

@@ -1,6 +1,7 @@
 //! The command line: the only place that reads arguments and the environment, prints, and exits.
 
 mod act;
+mod bench_registry;
 mod demo;
 mod descriptors;
 mod load;
@@ -34,6 +35,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[command(hide = true)]
+    BenchRegistry(bench_registry::Arguments),
     Close(act::Close),
     Demo(demo::Arguments),
     Load(load::Arguments),
@@ -110,6 +113,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => return explain(&error),
     };
     let outcome = match arguments.command {
+        Command::BenchRegistry(arguments) => bench_registry::run(&arguments),
         Command::Close(arguments) => act::close(&arguments),
         Command::Send(arguments) => act::send(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),

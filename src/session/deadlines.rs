@@ -1,5 +1,6 @@
 use std::{
     collections::BTreeSet,
+    num::NonZeroU64,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -12,13 +13,13 @@ pub(super) struct Deadlines(Mutex<BTreeSet<(u64, Number)>>);
 
 impl Deadlines {
     /// The session in this place is to be looked at then, and not when it was to be.
-    pub(super) fn change(&self, place: Number, from_ms: Option<u64>, to_ms: Option<u64>) {
+    pub(super) fn change(&self, place: Number, from_ms: Option<NonZeroU64>, to_ms: Option<NonZeroU64>) {
         let mut queue = self.lock();
         if let Some(at_ms) = from_ms {
-            queue.remove(&(at_ms, place));
+            queue.remove(&(at_ms.get(), place));
         }
         if let Some(at_ms) = to_ms {
-            queue.insert((at_ms, place));
+            queue.insert((at_ms.get(), place));
         }
     }
 

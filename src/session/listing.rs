@@ -80,22 +80,21 @@ impl Listing {
         };
         let Some(page) = rows.page(first) else { return false };
         let listed = page.rows();
-        let candidates: Vec<_> = of_page
-            .into_iter()
-            .filter_map(|at| Some((at, listed[at].as_ref().filter(|row| row.turn < self.turn)?)))
-            .collect();
-        for batch in candidates.chunks(AHEAD) {
-            for (_, row) in batch {
-                hint::black_box(row.who.touch());
-            }
-            for (at, row) in batch {
-                if self.fits(row) {
-                    if self.rows_written > 0 {
-                        out.push(b',');
-                    }
-                    self.rows_written += 1;
-                    page.write_row(*at, row, now_ms, out);
+        for batch in of_page.chunks(AHEAD) {
+            let mut rows = [const { None::<&Row> }; AHEAD];
+            for (found, at) in rows.iter_mut().zip(batch) {
+                *found = listed[*at].as_ref().filter(|row| row.turn < self.turn);
+                if let Some(row) = found {
+                    hint::black_box(row.who.touch());
                 }
+            }
+            for (row, at) in rows.iter().zip(batch) {
+                let Some(row) = row.filter(|row| self.fits(row)) else { continue };
+                if self.rows_written > 0 {
+                    out.push(b',');
+                }
+                self.rows_written += 1;
+                page.write_row(*at, row, now_ms, out);
             }
         }
         true

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::{Leaving, Registry, ResumeToken, Session, presence::ConnectionNumber};
+use super::{Came, Leaving, Registry, ResumeToken, Session, presence::ConnectionNumber, rows::Counter};
 
 /// One connection's place in its session.
 ///
@@ -10,9 +10,10 @@ use super::{Leaving, Registry, ResumeToken, Session, presence::ConnectionNumber}
 pub struct Membership {
     registry: Arc<Registry>,
     session: Arc<Session>,
+    counter: Counter,
     number: ConnectionNumber,
     resumed: bool,
-    token: Option<ResumeToken>,
+    wants_token: bool,
     left: bool,
 }
 
@@ -33,9 +34,10 @@ impl Membership {
         session: Arc<Session>,
         number: ConnectionNumber,
         resumed: bool,
-        token: Option<ResumeToken>,
+        wants_token: bool,
     ) -> Self {
-        Self { registry, session, number, resumed, token, left: false }
+        let counter = session.place().counter();
+        Self { registry, session, counter, number, resumed, wants_token, left: false }
     }
 
     /// The session.
@@ -49,8 +51,18 @@ impl Membership {
     }
 
     /// The token to come back with, if one was wanted.
-    pub fn token(&self) -> Option<&ResumeToken> {
-        self.token.as_ref()
+    pub fn token(&self) -> Option<ResumeToken> {
+        self.wants_token.then(|| self.session.token())
+    }
+
+    /// Something came from the client: sets `lastComm` to zero (PROTOCOL 2.2).
+    pub fn heard(&self, now_ms: u64) {
+        self.counter.tally().heard(now_ms);
+    }
+
+    /// Whole messages came from the client: their payload, unmasked and reassembled (PROTOCOL 2.2).
+    pub fn messages_came(&self, came: Came) {
+        self.counter.tally().came(came);
     }
 
     /// This connection serves one more page.

@@ -677,7 +677,7 @@ impl Both {
                 }
                 assert!(Arc::ptr_eq(&self.sessions[session], member.session()), "it is the very session");
                 assert_eq!(member.token().is_some(), wants_token);
-                self.tokens.extend(member.token().map(|token| (session, token.clone())));
+                self.tokens.extend(member.token().map(|token| (session, token)));
                 member
             }
         };

@@ -1,7 +1,7 @@
 //! The life of a session (PROTOCOL 2.4), as bookkeeping alone: connections, the pages that they serve, and how
 //! long what was lost is kept.
 
-use std::sync::Arc;
+use std::{num::NonZeroU64, sync::Arc};
 
 use smallvec::{SmallVec, smallvec};
 
@@ -20,7 +20,7 @@ pub(super) struct Presence {
     /// A session without pages and connections that may yet come back.
     waiting: Option<Box<Waiting>>,
     /// For when a look at the session is queued.
-    pub(super) queued_ms: Option<u64>,
+    pub(super) queued_ms: Option<NonZeroU64>,
     /// The pages are others than those that are listed.
     pages_changed: bool,
     /// Nothing changes any more, and there is no row.

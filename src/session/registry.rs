@@ -1,6 +1,7 @@
 use std::{
     borrow::Borrow,
     hash::{Hash, Hasher},
+    num::NonZeroU64,
     sync::Arc,
 };
 
@@ -96,8 +97,11 @@ impl Registry {
                 (session, number, false)
             }
         };
-        let token = wants_token.then(|| session.token());
-        Ok(Membership::new(self.clone(), session, number, resumed, token))
+        if wants_token {
+            // From now on: its end waits for whoever holds it.
+            session.token();
+        }
+        Ok(Membership::new(self.clone(), session, number, resumed, wants_token))
     }
 
     fn resume(&self, joining: &Joining, now_ms: u64) -> Result<Option<Place>, JoinError> {
@@ -210,7 +214,7 @@ impl Registry {
                 if !std::ptr::eq(live, &*session) {
                     return None;
                 }
-                presence.queued_ms.take_if(|queued| *queued == at_ms);
+                presence.queued_ms.take_if(|queued| queued.get() == at_ms);
                 let end = presence.expire(now_ms);
                 is_idle = end.is_none() && self.idle_at_ms(live).is_some_and(|idle_at| idle_at <= now_ms);
                 end
@@ -229,7 +233,7 @@ impl Registry {
             [presence.deadline_ms(), self.idle_at_ms(session)].into_iter().flatten().min()
         };
         // Never for the moment that is being dealt with, or dealing with it would not end.
-        let next = next.map(|at_ms| at_ms.max(now_ms.saturating_add(1)));
+        let next = next.and_then(|at_ms| NonZeroU64::new(at_ms.max(now_ms.saturating_add(1))));
         if next != presence.queued_ms {
             self.deadlines.change(session.place().number(), presence.queued_ms, next);
             presence.queued_ms = next;

@@ -62,6 +62,19 @@ pub(super) struct Place {
     number: Number,
 }
 
+/// One connection's way to the counts of its session, without the session: one cold line of memory less a message.
+#[derive(Debug)]
+pub(super) struct Counter {
+    page: Arc<Page>,
+    at: u8,
+}
+
+impl Counter {
+    pub(super) fn tally(&self) -> &Tally {
+        &self.page.tallies[usize::from(self.at)]
+    }
+}
+
 impl Rows {
     /// A free place.
     pub(super) fn take(&self, now_ms: u64) -> Place {
@@ -188,6 +201,11 @@ impl Place {
         if let Some(row) = &mut self.page.rows()[self.at()] {
             row.set_pages(presence);
         }
+    }
+
+    /// Where the session is counted, for its connections: the place stays theirs as long as they hold the session.
+    pub(super) fn counter(&self) -> Counter {
+        Counter { page: self.page.clone(), at: self.at() as u8 }
     }
 
     /// The session is listed no more; `remember` is called before anybody can see that.

@@ -72,7 +72,7 @@ impl Crowd {
             joining.identity.id = uuid::Uuid::new_v4().to_string().into();
         }
         let member = self.registry.join(joining, self.now_ms()).unwrap();
-        self.tokens.lock().unwrap().extend(member.token().cloned());
+        self.tokens.lock().unwrap().extend(member.token());
         self.seen.lock().unwrap().push(member.session().clone());
         member
     }

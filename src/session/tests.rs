@@ -280,7 +280,7 @@ fn a_token_brings_its_own_session_back_and_no_other() {
         joining
     };
     let first = registry.join(with(fresh("ann", "p"), None), 0).unwrap();
-    let token = first.token().unwrap().clone();
+    let token = first.token().unwrap();
     let id = first.session().who().id().to_owned();
     first.session().message_came(5);
     first.leave(Leaving::Lost, 1_000);
