@@ -23,7 +23,11 @@ impl Block {
 
     /// The same message over and over, about 64 KiB of it: one write fills what one read takes.
     pub fn filled(&self) -> Self {
-        let times = (64 * 1024 / self.wire.len()).max(1);
+        self.times((64 * 1024 / self.wire.len()).max(1))
+    }
+
+    /// So many of it, for one write.
+    pub fn times(&self, times: usize) -> Self {
         Self {
             wire: self.wire.repeat(times),
             messages: self.messages * times as u64,

@@ -133,17 +133,21 @@ impl Process {
         Cpu(tasks.filter_map(time).collect())
     }
 
-    /// Waits until the server has no more to do, for as long as that takes within reason.
-    pub fn settle(&self) {
+    /// Waits until the server has no more to do, for as long as that takes within reason; answers since when.
+    pub fn settle(&self) -> Instant {
         const LOOK: Duration = Duration::from_millis(10);
         const BUSY_NS: u64 = 500_000; // a twentieth: 15,000 idle sessions and their heartbeats take less
         let until = Instant::now() + Duration::from_secs(20);
-        let mut quiet = 0;
+        let (mut quiet, mut since) = (0, Instant::now());
         while quiet < 3 && Instant::now() < until {
             let before = self.cpu();
             thread::sleep(LOOK);
-            quiet = if self.cpu().since(&before) < BUSY_NS { quiet + 1 } else { 0 };
+            quiet += 1;
+            if self.cpu().since(&before) >= BUSY_NS {
+                (quiet, since) = (0, Instant::now());
+            }
         }
+        since
     }
 
     /// Resident memory in bytes, counted page by page (`VmRSS` may be a few dozen pages late).

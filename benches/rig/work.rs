@@ -11,7 +11,9 @@ pub struct Work {
     pub server_ns: f64,
     /// How long the driving took.
     pub seconds: f64,
-    /// How much of that time the server was busy; 1 is one core.
+    /// How long until the server had no more to do.
+    pub until_done: f64,
+    /// How much of the driving the server was busy; 1 is one core.
     pub server_busy: f64,
     /// The same of the generator's thread.
     pub generator_busy: f64,
@@ -25,7 +27,7 @@ pub fn work<T>(server: &Process, drive: impl FnOnce() -> io::Result<T>) -> io::R
     let share = |ns: u64| ns as f64 / seconds / 1e9;
     let (server_busy, generator_busy) =
         (share(server.cpu().since(&before)), share(own_cpu_ns() - own_before));
-    server.settle();
+    let until_done = server.settle().duration_since(begun).as_secs_f64();
     let server_ns = server.cpu().since(&before) as f64;
-    Ok((Work { server_ns, seconds, server_busy, generator_busy }, driven))
+    Ok((Work { server_ns, seconds, until_done, server_busy, generator_busy }, driven))
 }
