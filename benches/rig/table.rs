@@ -41,7 +41,7 @@ impl Line {
         }
     }
 
-    fn cells(&self) -> [String; 7] {
+    fn cells(&self) -> [String; 8] {
         let target = match self.target {
             Target::None => "-".to_owned(),
             Target::Figure(most) => format!("<= {}", short(most)),
@@ -52,6 +52,7 @@ impl Line {
             Some(true) => "met",
             Some(false) => "missed",
         };
+        let doubtful = if self.doubts.is_empty() { "" } else { "*" };
         [
             self.id.to_owned(),
             self.what.clone(),
@@ -60,31 +61,47 @@ impl Line {
             self.ratio().map_or("-".to_owned(), |ratio| format!("{} x", short(ratio))),
             target,
             verdict.to_owned(),
+            doubtful.to_owned(),
         ]
     }
 }
 
 /// Prints all lines, and under them how each was measured and what is doubtful.
 pub fn print(lines: &[Line]) {
-    let head = ["", "what", "floor", "ours", "ours/floor", "target", ""].map(str::to_owned);
+    let head = ["", "what", "floor", "ours", "ours/floor", "target", "", ""].map(str::to_owned);
     let rows: Vec<_> = std::iter::once(head).chain(lines.iter().map(Line::cells)).collect();
     print_rows(&rows, 2);
     println!("\nHow:");
     let mut said = Vec::new();
     for line in lines {
         if !said.contains(&line.how) {
-            println!("  {}  {}", line.id, line.how);
+            print_wrapped(&format!("{}  {}", line.id, line.how));
             said.push(line.how);
         }
     }
-    let doubts: Vec<_> =
-        lines.iter().flat_map(|line| line.doubts.iter().map(move |doubt| (line, doubt))).collect();
-    if !doubts.is_empty() {
-        println!("\nMind:");
+    if lines.iter().any(|line| !line.doubts.is_empty()) {
+        println!("\nMind (*):");
     }
-    for (line, doubt) in doubts {
-        println!("  {} {}: {doubt}", line.id, line.what);
+    for line in lines {
+        for doubt in &line.doubts {
+            print_wrapped(&format!("{}  {}: {doubt}", line.id, line.what));
+        }
     }
+}
+
+/// Prints a paragraph whose lines after the first stand under its text.
+fn print_wrapped(text: &str) {
+    const WIDTH: usize = 110;
+    let mut line = "  ".to_owned();
+    for word in text.split(' ') {
+        if line.len() + word.len() > WIDTH {
+            println!("{}", line.trim_end());
+            line = " ".repeat(6);
+        }
+        line.push_str(word);
+        line.push(' ');
+    }
+    println!("{}", line.trim_end());
 }
 
 /// Prints rows with the first few columns to the left and the others to the right.

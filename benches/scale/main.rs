@@ -35,8 +35,11 @@ const PASSES: usize = 3;
 /// Lines for the table, or why there are none.
 type Measured = Result<Vec<Line>, String>;
 
-/// Everything that is measured, by the targets that it is for. A new line needs no more than a place here.
-const MEASURES: [(&str, fn() -> Measured); 8] = [
+/// A measurement, by the targets that it is for.
+type Measure = (&'static str, fn() -> Measured);
+
+/// Everything that is measured. A new line needs no more than a place here.
+const MEASURES: [Measure; 8] = [
     ("P1", memory::measure),
     ("P2", messages::lone),
     ("P3", messages::pipelined),
