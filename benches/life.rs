@@ -5,74 +5,67 @@
 
 #![allow(missing_docs, unreachable_pub, clippy::print_stdout, reason = "a bench prints")]
 
-mod clients;
-mod server;
+mod rig;
 
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
-use clients::Crowd;
 use headcount::query_client::QueryClient;
-use server::Server;
+use rig::{
+    crowd::{self, Crowd},
+    heartbeats,
+    process::{Place, become_server_if_asked},
+    server::Server,
+};
 use tokio::time;
 
 const IDLE: usize = 15_000;
 const STORM: usize = 10_000;
 const OBSERVED: Duration = Duration::from_secs(30);
 
-#[tokio::main]
-async fn main() {
-    heartbeats().await;
-    storm().await;
+fn main() {
+    become_server_if_asked();
+    tokio::runtime::Runtime::new().expect("a runtime").block_on(both());
 }
 
-/// Idle sessions with the default heartbeat of 15 s: processor time and memory of the server.
-async fn heartbeats() {
-    let server = Server::start();
-    time::sleep(Duration::from_millis(500)).await;
-    let crowd = Arc::new(Crowd::default());
-    let empty_kib = server.memory_kib("VmRSS");
-    clients::gather(&crowd, server.clients, IDLE).await;
-    if !clients::await_connected(&crowd, IDLE).await {
-        println!("heartbeats  not measured: {} of {IDLE} connected", crowd.connected.load(Relaxed));
-        return;
+async fn both() {
+    match heartbeats::measure(Place::Anywhere, IDLE, OBSERVED).await {
+        Ok(idle) => println!(
+            "heartbeats  {IDLE} idle sessions: {:.2} % of one core, {:.1} KiB each",
+            100.0 * idle.share,
+            idle.bytes_each / 1024.0
+        ),
+        Err(reason) => println!("heartbeats  not measured: {reason}"),
     }
-    time::sleep(Duration::from_secs(2)).await;
-    let (before, begun) = (server.cpu_ms(), Instant::now());
-    time::sleep(OBSERVED).await;
-    let used_ms = server.cpu_ms() - before;
-    let share = 100.0 * used_ms as f64 / begun.elapsed().as_millis() as f64;
-    let each_kib = (server.memory_kib("VmRSS") - empty_kib) as f64 / IDLE as f64;
-    println!("heartbeats  {IDLE} idle sessions: {share:.2} % of one core, {each_kib:.1} KiB each");
+    storm().await;
 }
 
 /// The server is killed and started again: how long until everybody is back, and how much it takes at the most.
 async fn storm() {
-    let mut server = Server::start();
+    let mut server = Server::start(Place::Anywhere).expect("the server starts");
     let (clients, admin) = (server.clients, server.admin);
-    time::sleep(Duration::from_millis(500)).await;
     let crowd = Arc::new(Crowd::default());
-    clients::gather(&crowd, clients, STORM).await;
-    if !clients::await_connected(&crowd, STORM).await {
+    crowd::gather(&crowd, clients, STORM).await;
+    if !crowd::await_connected(&crowd, STORM).await {
         println!("storm       not measured: {} of {STORM} connected", crowd.connected.load(Relaxed));
         return;
     }
     let attempts = crowd.attempts.load(Relaxed);
-    server.kill();
+    server.process.kill();
     while crowd.connected.load(Relaxed) > 0 {
         time::sleep(Duration::from_millis(1)).await;
     }
     let begun = Instant::now();
-    let server = Server::start_at(clients, admin);
-    let all_back = clients::await_connected(&crowd, STORM).await;
+    let server = Server::start_at(Place::Anywhere, clients, admin).expect("the server starts");
+    let all_back = crowd::await_connected(&crowd, STORM).await;
     let took = begun.elapsed().as_secs_f64();
     let listed = match QueryClient::connect(&admin.to_string()).await {
         Ok(mut client) => client.session_info(None, None).await.map_or(0, |rows| rows.len()),
         Err(_) => 0,
     };
-    let peak_mib = server.memory_kib("VmHWM") / 1024;
+    let peak_mib = server.process.peak() >> 20;
     let attempts = crowd.attempts.load(Relaxed) - attempts;
     println!(
         "storm       {STORM} sessions cut by kill -9: {} back in {took:.1} s ({attempts} attempts), \

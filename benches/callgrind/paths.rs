@@ -1,0 +1,113 @@
+//! The hot paths, each a function that is never inlined, so that callgrind knows it by its name.
+
+use std::{hint::black_box, sync::Arc};
+
+use headcount::session::{
+    Identity, Joining, Leaving, Membership, Order, Outlet, Registry, Rules, SessionScope,
+};
+
+/// A path that is counted.
+pub struct Path {
+    /// The name of its function too.
+    pub name: &'static str,
+    /// Sets up what it needs, which is not counted, and takes it so many times.
+    pub run: fn(),
+    pub turns: usize,
+}
+
+const SESSIONS: usize = 1_000;
+const TURNS: usize = 1_000;
+
+pub const ALL: &[Path] = &[
+    Path {
+        name: "join_and_leave",
+        run: || {
+            let crowd = crowd();
+            join_and_leave(&crowd.registry, (0..TURNS).map(|n| joining(SESSIONS + n)).collect());
+        },
+        turns: TURNS,
+    },
+    Path {
+        name: "count_message",
+        run: || {
+            let crowd = crowd();
+            count_message(&crowd.members[0]);
+        },
+        turns: TURNS,
+    },
+    Path {
+        name: "list_row",
+        run: || {
+            let crowd = crowd();
+            black_box(list_row(&crowd.registry));
+        },
+        turns: SESSIONS,
+    },
+];
+
+/// A session begins and ends, among a thousand others.
+#[inline(never)]
+pub fn join_and_leave(registry: &Arc<Registry>, joining: Vec<Joining>) {
+    for joining in joining {
+        let member = registry.join(joining, 1_000).unwrap();
+        member.leave(Leaving::Closed { going_away: false }, 2_000);
+    }
+}
+
+/// A message of 64 B comes, and is counted.
+#[inline(never)]
+pub fn count_message(member: &Membership) {
+    let session = member.session();
+    for now_ms in 0..TURNS as u64 {
+        session.heard(black_box(now_ms));
+        session.message_came(black_box(64));
+    }
+}
+
+/// A thousand rows of `getSessionInfo`, as JSON.
+#[inline(never)]
+pub fn list_row(registry: &Registry) -> String {
+    let rows: Vec<_> = registry.session_info(None, None, 5_000).collect();
+    serde_json::to_string(&rows).unwrap()
+}
+
+struct Crowd {
+    registry: Arc<Registry>,
+    members: Vec<Membership>,
+}
+
+fn crowd() -> Crowd {
+    let registry = Arc::new(Registry::new(Rules::default()));
+    let members = (0..SESSIONS).map(|n| registry.join(joining(n), 1_000).unwrap()).collect();
+    Crowd { registry, members }
+}
+
+fn joining(n: usize) -> Joining {
+    Joining {
+        identity: Identity {
+            id: format!("00000000-0000-4000-8000-{n:012}").into(),
+            username: format!("user{}", n % 100).into(),
+            authorized: false,
+            project: "plant".into(),
+            scope: SessionScope::Browser,
+            client_address: "10.0.0.7".parse().unwrap(),
+            user_agent: "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/99.0"
+                .into(),
+        },
+        page_id: format!("p{n}").into(),
+        page_path: None,
+        resume: None,
+        wants_token: false,
+        outlet: Arc::new(Deaf),
+    }
+}
+
+/// The way to a connection that never listens.
+#[derive(Debug)]
+struct Deaf;
+
+impl Outlet for Deaf {
+    fn tell(&self, _: Order) -> bool {
+        false
+    }
+}

@@ -1,0 +1,65 @@
+//! The real program.
+
+use std::{io, net::SocketAddr, process::Command};
+
+use super::{
+    http::{Http, rows},
+    process::{Place, Process},
+    subject::{Subject, Tally, await_listening, free_address, user},
+};
+
+/// `headcount serve` with its defaults, but for the limit on one address: here all clients have the same.
+pub struct Server {
+    pub process: Process,
+    pub clients: SocketAddr,
+    pub admin: SocketAddr,
+}
+
+impl Server {
+    /// On ports that are free now, and may be taken again after it.
+    pub fn start(place: Place) -> io::Result<Self> {
+        Self::start_at(place, free_address(), free_address())
+    }
+
+    pub fn start_at(place: Place, clients: SocketAddr, admin: SocketAddr) -> io::Result<Self> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_headcount"));
+        command.args(["serve", "--max-sessions-per-address", "0"]).args([
+            "--listen",
+            &clients.to_string(),
+            "--admin-listen",
+            &admin.to_string(),
+        ]);
+        let mut process = Process::start(place, &command)?;
+        await_listening(admin, &mut process)?;
+        Ok(Self { process, clients, admin })
+    }
+}
+
+/// The request for every row.
+pub const LIST_ALL: &str = "/api/v1/session-info";
+/// The request for the rows of one user.
+pub const LIST_ONE: &str = "/api/v1/session-info?usernameFilter=billy";
+
+impl Subject for Server {
+    fn process(&self) -> &Process {
+        &self.process
+    }
+
+    fn clients(&self) -> SocketAddr {
+        self.clients
+    }
+
+    fn target(&self, n: usize) -> String {
+        format!("/ws/plant?username={}&pageId=p{n}", user(n))
+    }
+
+    fn tally(&self) -> io::Result<Tally> {
+        let mut http = Http::connect(self.admin)?;
+        let rows = rows(http.get(LIST_ALL)?)?;
+        Ok(Tally {
+            connections: rows.len() as u64,
+            payload: Some(rows.iter().map(|row| row.total_bytes_sent).sum()),
+            ..Tally::default()
+        })
+    }
+}

@@ -1,0 +1,149 @@
+//! P4, P5 and the rest of P8: what a list costs, whole and for one user, and how that grows with the sessions.
+
+use std::{hint::black_box, io, time::Instant};
+
+use crate::{
+    Measured,
+    rig::{
+        held::Held,
+        http::{Http, rows},
+        process::Place,
+        server::{LIST_ALL, LIST_ONE, Server},
+        stats::median,
+        subject::{BILLYS, Subject},
+        table::{Line, Target},
+        work::work,
+    },
+};
+
+/// A socket's worth of sessions: `bench-registry` has a million.
+const SESSIONS: [usize; 4] = [100, 1_000, 5_000, 15_000];
+const LISTS: usize = 10;
+const QUERIES: usize = 200;
+
+const ROW: &str = "getSessionInfo of 15,000 sessions by GET /api/v1/session-info, ten times: processor time of the server for \
+    each row, sockets and HTTP included. Floor: memcpy of the same bytes, warm, in this process.";
+const PEAK: &str = "How far the peak of the server's resident memory (VmHWM) rises above what it was, while the list is read \
+    for the first time.";
+const QUERY: &str = "getSessionInfo(\"billy\") over HTTP, 200 times on a kept connection, 20 hits: processor time of the \
+    server for each. Floor: GET /healthz on the same connection.";
+const GROWTH: &str = "From the same runs: the time for one row, or for one query, in the largest number of sessions, divided by \
+    that in the smaller. 1 is linear for a list, and independent of the total for a query.";
+
+/// What was found with so many sessions.
+#[derive(Clone, Copy, Debug, Default)]
+struct Stage {
+    list_ns_per_row: f64,
+    list_wall_ms: f64,
+    list_bytes: usize,
+    list_peak: u64,
+    query_us: f64,
+    health_us: f64,
+}
+
+fn stage(server: &Server, sessions: usize) -> io::Result<Stage> {
+    let process = server.process();
+    let mut http = Http::connect(server.admin)?;
+    process.settle();
+    process.forget_peak();
+    let before = process.peak();
+    let list_bytes = http.get(LIST_ALL)?.len();
+    let list_peak = process.peak().saturating_sub(before);
+
+    process.settle();
+    let (listed, ()) = work(process, || (0..LISTS).try_for_each(|_| http.get(LIST_ALL).map(drop)))?;
+    let (queried, ()) = work(process, || (0..QUERIES).try_for_each(|_| http.get(LIST_ONE).map(drop)))?;
+    let (healthy, ()) = work(process, || (0..QUERIES).try_for_each(|_| http.get("/healthz").map(drop)))?;
+
+    if rows(http.get(LIST_ONE)?)?.len() != BILLYS || rows(http.get(LIST_ALL)?)?.len() != sessions {
+        return Err(io::Error::other("the list is not of those who are there"));
+    }
+    Ok(Stage {
+        list_ns_per_row: listed.server_ns / (LISTS * sessions) as f64,
+        list_wall_ms: listed.seconds * 1000.0 / LISTS as f64,
+        list_bytes,
+        list_peak,
+        query_us: queried.server_ns / 1000.0 / QUERIES as f64,
+        health_us: healthy.server_ns / 1000.0 / QUERIES as f64,
+    })
+}
+
+/// Nanoseconds to copy so many bytes to where bytes were before.
+fn memcpy_ns(bytes: usize) -> f64 {
+    let (from, mut to) = (vec![1_u8; bytes], vec![0_u8; bytes]);
+    let once = |_| {
+        let begun = Instant::now();
+        to.copy_from_slice(black_box(&from));
+        black_box(&mut to);
+        begun.elapsed().as_nanos() as f64
+    };
+    median((0..20).map(once).collect())
+}
+
+pub fn measure() -> Measured {
+    let server = Server::start(Place::FirstCore).map_err(|error| error.to_string())?;
+    let mut held = Held::default();
+    let mut stages = Vec::new();
+    for sessions in SESSIONS {
+        let found = held.add(&server, held.len()..sessions).and_then(|()| {
+            held.send_each(0..sessions, &server.message(64))?;
+            stage(&server, sessions)
+        });
+        stages.push(found.map_err(|error| error.to_string())?);
+    }
+    held.check(&server)?;
+    let [few, thousand, _, most] = stages[..] else { return Err("a stage is missing".to_owned()) };
+    let copy = memcpy_ns(most.list_bytes) / SESSIONS[3] as f64;
+    let line = |id, what: String, floor, ours, target, how| Line {
+        id,
+        what,
+        floor,
+        ours,
+        target,
+        how,
+        doubts: Vec::new(),
+    };
+    Ok(vec![
+        line(
+            "P4",
+            "a row of a whole list, ns".into(),
+            Some(copy),
+            most.list_ns_per_row,
+            Target::Figure(100.0),
+            ROW,
+        ),
+        line("P4", "the whole list, 15,000 rows, ms".into(), None, most.list_wall_ms, Target::None, ROW),
+        line(
+            "P4",
+            "its transient memory, KiB".into(),
+            None,
+            most.list_peak as f64 / 1024.0,
+            Target::Figure(256.0),
+            PEAK,
+        ),
+        line(
+            "P5",
+            "one user's list, 20 hits of 15,000, us".into(),
+            Some(most.health_us),
+            most.query_us,
+            Target::Figure(60.0),
+            QUERY,
+        ),
+        line(
+            "P8",
+            "time of a row, 15,000 : 1,000 sessions".into(),
+            None,
+            most.list_ns_per_row / thousand.list_ns_per_row,
+            Target::Figure(1.15),
+            GROWTH,
+        ),
+        line(
+            "P8",
+            "one user's list, 15,000 : 100 sessions".into(),
+            None,
+            most.query_us / few.query_us,
+            Target::Figure(1.15),
+            GROWTH,
+        ),
+    ])
+}
