@@ -3,7 +3,7 @@
 use std::{hint::black_box, sync::Arc};
 
 use headcount::session::{
-    Identity, Joining, Leaving, Membership, Order, Outlet, Registry, Rules, SessionScope,
+    Glob, Identity, Joining, Leaving, Membership, Order, Outlet, Registry, Rules, SessionScope,
 };
 
 /// A path that is counted.
@@ -43,6 +43,14 @@ pub const ALL: &[Path] = &[
         },
         turns: SESSIONS,
     },
+    Path {
+        name: "find_user",
+        run: || {
+            let crowd = crowd();
+            black_box(find_user(&crowd.registry));
+        },
+        turns: TURNS,
+    },
 ];
 
 /// A session begins and ends, among a thousand others.
@@ -66,9 +74,23 @@ pub fn count_message(member: &Membership) {
 
 /// A thousand rows of `getSessionInfo`, as JSON.
 #[inline(never)]
-pub fn list_row(registry: &Registry) -> String {
-    let rows: Vec<_> = registry.session_info(None, None, 5_000).collect();
-    serde_json::to_string(&rows).unwrap()
+pub fn list_row(registry: &Registry) -> Vec<u8> {
+    let mut out = Vec::with_capacity(1_000_000);
+    let mut list = registry.list(None, None);
+    assert!(!registry.write_list(&mut list, 5_000, usize::MAX, &mut out));
+    out
+}
+
+/// One user's session among a thousand.
+#[inline(never)]
+pub fn find_user(registry: &Registry) -> Vec<u8> {
+    let mut out = Vec::new();
+    for _ in 0..TURNS {
+        out.clear();
+        let mut list = registry.list(Some(Glob::new(black_box("user7"))), None);
+        assert!(!registry.write_list(&mut list, 5_000, usize::MAX, &mut out));
+    }
+    out
 }
 
 struct Crowd {

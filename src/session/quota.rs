@@ -54,7 +54,7 @@ impl Quota {
 
     /// Takes a place among all for a session.
     ///
-    /// `is_taken` says whether a session of the same user stands in the way.
+    /// `is_taken` says whether a session of the same user stands in the way, if one can.
     ///
     /// # Errors
     ///
@@ -62,12 +62,13 @@ impl Quota {
     pub(super) fn reserve(
         &self,
         newcomer: &Session,
+        address: IpAddr,
         limits: &Limits,
-        is_taken: impl Fn(Number) -> bool,
+        is_taken: Option<impl Fn(Number) -> bool>,
     ) -> Result<(), JoinError> {
         let counts = &mut *self.lock();
         let who = newcomer.who();
-        let address = place_of(who.client_address());
+        let address = place_of(address);
         let reached = |limit: Option<usize>, count: usize| limit.filter(|limit| count >= *limit);
         if let Some(limit) = reached(limits.max_sessions, counts.live) {
             return Err(JoinError::Full(limit));
@@ -83,7 +84,9 @@ impl Quota {
             }
         } else if let Some(limit) = reached(limits.max_sessions_per_user, of_user) {
             return Err(JoinError::User(limit));
-        } else if counts.by_user.of(who.username()).into_iter().any(is_taken) {
+        } else if let Some(is_taken) = is_taken
+            && counts.by_user.of(who.username()).into_iter().any(is_taken)
+        {
             return Err(JoinError::User(1));
         }
         if let Some(limit) = reached(limits.max_sessions_per_project, counts.by_project.count(who.project()))

@@ -129,7 +129,10 @@ impl Registry {
                 Ok((live.clone(), number))
             }
             Entry::Vacant(free) => {
-                self.quota.reserve(&newcomer, &self.rules.limits, |place| self.stands_in_the_way(place))?;
+                let is_one_each = self.rules.one_session_per_user == OneSessionPerUser::Reject;
+                let is_taken = is_one_each.then_some(|place| self.stands_in_the_way(place));
+                let address = joining.identity.client_address;
+                self.quota.reserve(&newcomer, address, &self.rules.limits, is_taken)?;
                 // Under the entry's guard: a session is never seen without its page.
                 let mut presence = newcomer.presence();
                 let Joining { page_id, page_path, outlet, .. } = joining;
@@ -145,8 +148,7 @@ impl Registry {
 
     /// Whether the session in this place keeps another of its user out: it has a connection, or is about to.
     fn stands_in_the_way(&self, place: Number) -> bool {
-        self.rules.one_session_per_user == OneSessionPerUser::Reject
-            && self.rows.session(place).is_none_or(|session| session.connections() > 0)
+        self.rows.session(place).is_none_or(|session| session.connections() > 0)
     }
 
     /// The newest login of a user stands, if only one may.

@@ -24,8 +24,9 @@ impl Who {
         let Identity { id, username, project, client_address, .. } = identity;
         let end = |end: usize| u16::try_from(end).expect("names have a bound");
         let ends = [id.len(), id.len() + username.len(), id.len() + username.len() + project.len()];
+        let address = client_address.to_string();
         Self {
-            text: format!("{id}{username}{project}{client_address}").into(),
+            text: [id, username, project, &*address].concat().into(),
             ends: ends.map(end),
             scope: identity.scope,
             authorized: identity.authorized,
