@@ -18,8 +18,9 @@
 //! |---|---|---|
 //! | [`session`] | the model: sessions, registry, rows, filters. Pure: no socket, no task, no clock | nothing of ours |
 //! | [`config`] | the one validated configuration | `session` |
+//! | [`frames`] | WebSocket frames of clients, read where they lie. Pure: no socket, no clock | nothing of ours |
 //! | `edge` | what both planes share: accepting, refusals, `Origin` and `Host`, the WebSocket's upgrade and end, the clock | nothing of ours |
-//! | `clients` | the client plane: who may come in, and the counting | `session`, `config`, `edge` |
+//! | `clients` | the client plane: who may come in, and the counting | `session`, `config`, `frames`, `edge` |
 //! | `admin` | the query plane: JSON-RPC and HTTP | `session`, `config`, `edge` |
 //! | [`server`] | the two planes over given listeners, until told to stop; the drain | all above |
 //! | [`query_client`] | a typed client of the query plane | `session` |
@@ -69,6 +70,7 @@ pub mod cli;
 mod clients;
 pub mod config;
 mod edge;
+pub mod frames;
 mod load;
 pub mod query_client;
 pub mod server;
