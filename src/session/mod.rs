@@ -80,7 +80,7 @@ pub use quota::Limits;
 pub(crate) use quota::place_of;
 pub use registry::{JoinError, OneSessionPerUser, Registry, Rules};
 pub use scope::{SessionScope, UnknownScope};
-pub use session::{Identity, Joining, Session};
+pub use session::{Came, Identity, Joining, Session};
 pub use token::ResumeToken;
 
 #[cfg(test)]

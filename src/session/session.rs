@@ -77,6 +77,27 @@ pub struct Session {
     secret: OnceLock<Secret>,
 }
 
+/// Whole messages of the client that came together: their payloads, unmasked and reassembled (PROTOCOL 2.2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Came {
+    /// How many.
+    pub messages: u64,
+    /// The sum of their payload bytes.
+    pub bytes: u64,
+    /// The payload bytes of the last of them.
+    pub newest: u64,
+}
+
+impl Came {
+    /// One more message, of `bytes` of payload.
+    #[inline]
+    pub fn add(&mut self, bytes: usize) {
+        self.messages += 1;
+        self.bytes += bytes as u64;
+        self.newest = bytes as u64;
+    }
+}
+
 /// Payload bytes, of whole messages only.
 #[derive(Debug, Default)]
 struct Traffic {
@@ -117,9 +138,19 @@ impl Session {
 
     /// A whole message came from the client: `bytes` of payload, unmasked and reassembled (PROTOCOL 2.2).
     pub fn message_came(&self, bytes: usize) {
+        let mut came = Came::default();
+        came.add(bytes);
+        self.messages_came(came);
+    }
+
+    /// Whole messages came from the client, in one read. They are counted together, or not at all.
+    pub fn messages_came(&self, came: Came) {
+        if came.messages == 0 {
+            return;
+        }
         let mut traffic = lock(&self.traffic);
-        traffic.recent_bytes_sent = bytes as u64;
-        traffic.total_bytes_sent += bytes as u64;
+        traffic.recent_bytes_sent = came.newest;
+        traffic.total_bytes_sent += came.bytes;
     }
 
     /// A whole message of `bytes` of payload was delivered to the client.
