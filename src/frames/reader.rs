@@ -129,6 +129,11 @@ impl Reader {
         Events { reader: self, bytes, at: 0, rules, whole: Vec::new() }
     }
 
+    #[inline]
+    fn is_between_messages(&self) -> bool {
+        self.frame == Frame::None && self.message == Message::None && self.carry.is_none() && !self.is_over
+    }
+
     /// Checks a header, in the order that tungstenite does, and makes its frame the current one.
     #[inline]
     fn begin(&mut self, header: Header, rules: Rules) -> Result<(), Error> {
@@ -230,6 +235,18 @@ enum Found {
     Close(Option<CloseFrame>),
 }
 
+/// What [`Events::at_once`] finds: numbers alone, so that the common case moves nothing about.
+enum AtOnce {
+    Message {
+        is_text: bool,
+        payload: Range<usize>,
+        is_kept: bool,
+    },
+    NoUtf8,
+    /// Something else, which is looked at with care.
+    Other,
+}
+
 /// Where wanted bytes are.
 enum Place {
     /// Among those of this read.
@@ -246,13 +263,22 @@ impl Events<'_> {
     )]
     #[inline]
     pub fn next(&mut self) -> Option<Result<Event<'_>, Error>> {
+        match self.at_once() {
+            AtOnce::Message { is_text, payload, is_kept } => {
+                let bytes = payload.len();
+                let kept = is_kept.then(|| &self.bytes[payload]);
+                Some(Ok(Event::Message { is_text, bytes, kept }))
+            }
+            AtOnce::NoUtf8 => Some(Err(self.fail(no_utf8()))),
+            AtOnce::Other => self.next_of_any_kind(),
+        }
+    }
+
+    #[inline(never)]
+    fn next_of_any_kind(&mut self) -> Option<Result<Event<'_>, Error>> {
         let found = match self.find() {
             Ok(found) => found?,
-            Err(error) => {
-                self.reader.is_over = true;
-                self.reader.carry = None;
-                return Some(Err(error));
-            }
+            Err(error) => return Some(Err(self.fail(error))),
         };
         Some(Ok(match found {
             Found::Message { is_text, bytes, kept } => {
@@ -264,6 +290,13 @@ impl Events<'_> {
         }))
     }
 
+    #[cold]
+    fn fail(&mut self, error: Error) -> Error {
+        self.reader.is_over = true;
+        self.reader.carry = None;
+        error
+    }
+
     #[inline]
     fn at_place(&self, place: Place) -> &[u8] {
         match place {
@@ -272,7 +305,44 @@ impl Events<'_> {
         }
     }
 
+    /// The common case, ahead of the rest: a message in one frame that is here to its end.
     #[inline]
+    fn at_once(&mut self) -> AtOnce {
+        if !self.reader.is_between_messages() {
+            return AtOnce::Other;
+        }
+        let rest = &mut self.bytes[self.at..];
+        let (first, header_bytes, bytes) = match *rest {
+            [first, second @ 0x80..=0xfd, ..] => (first, 6, usize::from(second & 0x7f)),
+            [first, 0xfe, high, low, ..] => (first, 8, usize::from(u16::from_be_bytes([high, low]))),
+            _ => return AtOnce::Other,
+        };
+        let is_text = first == 0x81;
+        if !(is_text || first == 0x82) || bytes > self.rules.max_message_bytes {
+            return AtOnce::Other;
+        }
+        let Some((mask, payload)) = rest
+            .get_mut(header_bytes - 4..header_bytes + bytes)
+            .and_then(|frame| frame.split_first_chunk_mut())
+        else {
+            return AtOnce::Other;
+        };
+        if is_text || matches!(self.rules.keep, Keep::Everything) {
+            unmask(payload, *mask);
+        }
+        if is_text && simdutf8::basic::from_utf8(payload).is_err() {
+            return AtOnce::NoUtf8;
+        }
+        let is_kept = match self.rules.keep {
+            Keep::Nothing => false,
+            Keep::TextBeginning(beginning) => is_text && payload.starts_with(beginning.as_bytes()),
+            Keep::Everything => true,
+        };
+        let begin = self.at + header_bytes;
+        self.at = begin + bytes;
+        AtOnce::Message { is_text, payload: begin..self.at, is_kept }
+    }
+
     fn find(&mut self) -> Result<Option<Found>, Error> {
         while !self.reader.is_over && self.at < self.bytes.len() {
             if self.reader.frame == Frame::None && !self.header()? {
