@@ -32,8 +32,9 @@
 //!
 //! # What always holds
 //!
-//! 1. A message costs its session two short stores: no map is touched, nothing is allocated for counting, no lock
-//!    is held for more than a few stores.
+//! 1. What one read brings costs its session a few stores, however many messages that is: no map is touched, nothing
+//!    is allocated for counting, no lock is held for more than a few stores. They are done before any reply goes out, so
+//!    that a client which has its pong, its echo or the answer to its close finds its bytes counted.
 //! 2. `dashmap` is named in `session/registry.rs` alone. No guard of it leaves that file, and none lives across an
 //!    `.await` (`.clippy.toml` denies it).
 //! 3. A client has joined before it can see the 101, and has left before it can see the answer to its close frame.
@@ -54,12 +55,20 @@
 //!   own, so that no HTTP state stays with a session.
 //! - **The counters of a session are under a mutex.** A session may have several connections, so there may be
 //!   several writers; an uncontended lock costs a few nanoseconds, and a row cannot be torn by construction.
-//! - **tungstenite does not tell of every frame** (parts of a message, for one), but each must restart `lastComm`.
-//!   So the stream under it notes whenever bytes come: the silence ends with the first byte of a frame, not its last.
+//! - **tungstenite does the handshake, and not the frames** ([`frames`]): it needs a buffer for each connection and a
+//!   copy of each message, where a tracker needs a length. A connection's task is a hand-written future of some two
+//!   hundred bytes. It reads into a buffer of its thread, goes through the frames where they lie, and keeps nothing: what
+//!   is begun and wanted whole, and what the system will not take yet, are on the heap while that lasts. Each read
+//!   restarts `lastComm`, so the silence ends with the first byte of a frame, not its last.
+//! - **One read of 64 KiB a poll**, then the others' turn: a client that always has more to send delays nobody.
 //! - **The life of a session is bookkeeping without a clock or a task** (`session/presence.rs`): connections, the pages
 //!   they serve, and until when what was lost is kept. Every change answers whether the session ends by it. A session
 //!   that ends leaves the map and enters the history under one guard.
 //! - **One timer pings everybody** (`clients/heart.rs`): a connection has its turn on a wheel for life, drawn by lot.
+//!   The wheel knows every line, so it is also what cuts those that have not left when the grace period ends: no
+//!   connection keeps a token for that.
+//! - **The clock is coarse** (`edge/clock.rs`): it moves with the kernel's tick, every few milliseconds, so that reading it
+//!   costs next to nothing and an idle server does nothing to keep it.
 //! - **A resume token carries the session's id in the clear**, before its 128 secret bits: the session is found by what
 //!   is no secret, and the secret is then compared in constant time.
 //! - **A failing connection is read on after its close frame**: a socket closed with unread data is reset, and the

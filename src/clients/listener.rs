@@ -9,7 +9,7 @@ use tokio::{
 };
 use tokio_util::{
     sync::CancellationToken,
-    task::{TaskTracker, task_tracker::TaskTrackerToken},
+    task::{AbortOnDropHandle, TaskTracker, task_tracker::TaskTrackerToken},
 };
 
 use super::{
@@ -80,9 +80,10 @@ impl ClientPlane {
         let accepting = accept(listener, self.config.max_open, self.cut.clone(), |accepted| {
             tokio::spawn(self.clone().greet(accepted));
         });
+        let plane = self.clone();
+        let _heart = AbortOnDropHandle::new(tokio::spawn(async move { plane.heart.run(plane.clock).await }));
         tokio::select! {
             () = accepting => {}
-            () = self.heart.run(self.clock) => {}
             () = self.expire() => {}
         }
         self.heart.cut();

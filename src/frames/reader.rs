@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::{
 use super::{
     header::Header,
     mask::{turned, unmask},
-    utf8::Utf8,
+    utf8::{Utf8, is_utf8},
 };
 
 /// What the reader goes by. The same for every read of one connection.
@@ -206,6 +206,13 @@ impl Reader {
     }
 }
 
+/// Whether a payload begins like this. Much of what is sent is JSON and begins alike, so the last byte is looked at first.
+#[inline]
+fn begins(payload: &[u8], beginning: &[u8]) -> bool {
+    let last = beginning.len().wrapping_sub(1);
+    payload.get(last) == beginning.get(last) && payload.starts_with(beginning)
+}
+
 /// The sum, if it is within the limit.
 #[inline]
 fn within(more: u64, bytes: usize, max_size: usize) -> Result<usize, Error> {
@@ -327,15 +334,13 @@ impl Events<'_> {
         else {
             return AtOnce::Other;
         };
-        if is_text || matches!(self.rules.keep, Keep::Everything) {
-            unmask(payload, *mask);
-        }
-        if is_text && simdutf8::basic::from_utf8(payload).is_err() {
+        let is_ascii = (is_text || matches!(self.rules.keep, Keep::Everything)) && unmask(payload, *mask);
+        if is_text && !is_ascii && !is_utf8(payload) {
             return AtOnce::NoUtf8;
         }
         let is_kept = match self.rules.keep {
             Keep::Nothing => false,
-            Keep::TextBeginning(beginning) => is_text && payload.starts_with(beginning.as_bytes()),
+            Keep::TextBeginning(beginning) => is_text && begins(payload, beginning.as_bytes()),
             Keep::Everything => true,
         };
         let begin = self.at + header_bytes;

@@ -7,14 +7,15 @@ pub(super) struct Utf8 {
     begun_bytes: u8,
 }
 
+/// Whether a text that is all there is UTF-8.
+pub(super) fn is_utf8(text: &[u8]) -> bool {
+    basic::from_utf8(text).is_ok()
+}
+
 impl Utf8 {
     /// Takes the next piece; `false` if no UTF-8 goes on like this.
     pub(super) fn goes_on(&mut self, piece: &[u8]) -> bool {
         let Some(piece) = self.finish_character(piece) else { return false };
-        // The common case, and the faster check.
-        if basic::from_utf8(piece).is_ok() {
-            return true;
-        }
         match compat::from_utf8(piece) {
             Ok(_) => true,
             Err(error) if error.error_len().is_some() => false,
