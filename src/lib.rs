@@ -18,8 +18,9 @@
 //! |---|---|---|
 //! | [`session`] | the model: sessions, registry, rows, filters. Pure: no socket, no task, no clock | nothing of ours |
 //! | [`config`] | the one validated configuration | `session` |
+//! | [`frames`] | WebSocket frames of clients, read where they lie. Pure: no socket, no clock | nothing of ours |
 //! | `edge` | what both planes share: accepting, refusals, `Origin` and `Host`, the WebSocket's upgrade and end, the clock | nothing of ours |
-//! | `clients` | the client plane: who may come in, and the counting | `session`, `config`, `edge` |
+//! | `clients` | the client plane: who may come in, and the counting | `session`, `config`, `frames`, `edge` |
 //! | `admin` | the query plane: JSON-RPC and HTTP | `session`, `config`, `edge` |
 //! | [`server`] | the two planes over given listeners, until told to stop; the drain | all above |
 //! | [`query_client`] | a typed client of the query plane | `session` |
@@ -31,8 +32,10 @@
 //!
 //! # What always holds
 //!
-//! 1. A message costs its session a few stores into a cache line of its own: no map is touched, nothing is allocated
-//!    for counting, and no lock is taken that a reader could hold.
+//! 1. What one read brings costs its session a few stores into a cache line of its own, however many messages that is:
+//!    no map is touched, nothing is allocated for counting, no lock is taken that a reader could hold. They are done
+//!    before any reply goes out, so that a client which has its pong, its echo or the answer to its close finds its
+//!    bytes counted.
 //! 2. `dashmap` is named in `session/registry.rs` alone. No guard of it leaves that file, and none lives across an
 //!    `.await` (`.clippy.toml` denies it).
 //! 3. A client has joined before it can see the 101, and has left before it can see the answer to its close frame.
@@ -60,12 +63,20 @@
 //!   later are left out, so an id that ends and begins again is not in it twice.
 //! - **Names are indexed in order** (`session/index.rs`), under the lock that counts them for the limits: `billy` and
 //!   `billy*` are found without looking at anybody else.
-//! - **tungstenite does not tell of every frame** (parts of a message, for one), but each must restart `lastComm`.
-//!   So the stream under it notes whenever bytes come: the silence ends with the first byte of a frame, not its last.
+//! - **tungstenite does the handshake, and not the frames** ([`frames`]): it needs a buffer for each connection and a
+//!   copy of each message, where a tracker needs a length. A connection's task is a hand-written future of some two
+//!   hundred bytes. It reads into a buffer of its thread, goes through the frames where they lie, and keeps nothing: what
+//!   is begun and wanted whole, and what the system will not take yet, are on the heap while that lasts. Each read
+//!   restarts `lastComm`, so the silence ends with the first byte of a frame, not its last.
+//! - **One read of 64 KiB a poll**, then the others' turn: a client that always has more to send delays nobody.
 //! - **The life of a session is bookkeeping without a clock or a task** (`session/presence.rs`): connections, the pages
 //!   they serve, and until when what was lost is kept. Every change answers whether the session ends by it. A session
 //!   that ends leaves the map and enters the history under one guard.
 //! - **One timer pings everybody** (`clients/heart.rs`): a connection has its turn on a wheel for life, drawn by lot.
+//!   The wheel knows every line, so it is also what cuts those that have not left when the grace period ends: no
+//!   connection keeps a token for that.
+//! - **The clock is coarse** (`edge/clock.rs`): it moves with the kernel's tick, every few milliseconds, so that reading it
+//!   costs next to nothing and an idle server does nothing to keep it.
 //! - **A resume token carries the session's id in the clear**, before its 128 secret bits: the session is found by what
 //!   is no secret, and the secret is then compared in constant time.
 //! - **A failing connection is read on after its close frame**: a socket closed with unread data is reset, and the
@@ -76,6 +87,7 @@ pub mod cli;
 mod clients;
 pub mod config;
 mod edge;
+pub mod frames;
 mod load;
 pub mod query_client;
 pub mod server;

@@ -142,9 +142,15 @@ fn grammar() -> clap::Command {
     })
 }
 
-/// The runtime of the commands that need one.
+/// The runtime of the commands that need one. Where there is one core, threads that take work from each other only cost.
 fn runtime() -> io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+    let is_alone = std::thread::available_parallelism().is_ok_and(|cores| cores.get() == 1);
+    let mut builder = if is_alone {
+        tokio::runtime::Builder::new_current_thread()
+    } else {
+        tokio::runtime::Builder::new_multi_thread()
+    };
+    builder.enable_all().build()
 }
 
 /// Completes with Ctrl-C or SIGTERM. Call it inside the runtime, before there is anything to end.

@@ -1,101 +1,87 @@
 use std::{
-    future::poll_fn,
+    cell::RefCell,
+    future::Future,
+    pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
-use futures::{SinkExt, StreamExt};
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    time,
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    sync::OwnedSemaphorePermit,
 };
-use tokio_tungstenite::{
-    WebSocketStream,
-    tungstenite::{
-        self, Message, Utf8Bytes,
-        protocol::{CloseFrame, Role, frame::coding::CloseCode},
+use tokio_tungstenite::tungstenite::{
+    self,
+    error::ProtocolError,
+    protocol::{
+        CloseFrame,
+        frame::{
+            Frame,
+            coding::{CloseCode, Control, Data, OpCode},
+        },
     },
 };
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::{
     control::{self, ToClient},
-    line::{Line, Signal},
+    line::Line,
     listener::ClientPlane,
-    pace::Bucket,
-    stamped::Stamped,
+    outbox::{Outbox, Unsent},
+    pace::Pace,
+    upgrade::Admitted,
 };
 use crate::{
-    config::Rates,
-    edge::websocket::{self, CLOSE_TIMEOUT, close_frame, close_frame_for},
-    session::{EndReason, Leaving, Membership, Order},
+    edge::websocket::close_frame,
+    frames::{self, Event, Events, Reader},
+    session::{Came, Membership, Order},
 };
 
-/// Owns one connection from its upgrade to its end, and counts what comes.
+/// As much is read at a time. One read a poll, and then the others' turn, keeps a flood from delaying everybody else.
+pub(super) const READ_BYTES: usize = 64 * 1024;
+
+/// Replies are sent when so much has gathered, and after each read.
+const REPLY_BYTES: usize = 16 * 1024;
+
+/// What a thread needs while it polls a connection, and none needs between two polls.
+struct Scratch {
+    read: Box<[u8]>,
+    replies: Vec<u8>,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> =
+        RefCell::new(Scratch { read: vec![0; READ_BYTES].into_boxed_slice(), replies: Vec::new() });
+}
+
+/// A connection's task, from its upgrade to its end: it counts what comes.
 ///
-/// Not cancel-safe, and need not be: dropping it is losing the connection.
-pub(super) async fn run<S>(
-    stream: Stamped<S>,
-    membership: Membership,
-    page_id: Arc<str>,
-    line: Arc<Line>,
-    plane: &ClientPlane,
-) where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let limits =
-        websocket::limits(plane.config.max_message_bytes).max_write_buffer_size(plane.max_write_buffer());
-    let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(limits)).await;
-    let pace = Pace::new(plane);
-    let mut connection = Connection { socket, membership, line, plane, pace, unflushed: false };
-    let ending = match connection.welcome(&page_id) {
-        Ok(()) => connection.converse().await,
-        Err(ending) => ending,
-    };
-    // Boxed: a task is as large as its largest way, and most of its life is the conversation.
-    Box::pin(connection.end(ending)).await;
+/// One for every client, most of them idle, so its size is what a client costs. It holds no buffer; dropping it is
+/// losing the connection.
+pub(super) struct Task<S>(Stage<S>);
+
+enum Stage<S> {
+    Open(Connection<S>),
+    /// On the heap: most of a life is spent before.
+    Ending(Pin<Box<dyn Future<Output = ()> + Send>>),
+    Over,
 }
 
-struct Connection<'a, S> {
-    socket: WebSocketStream<Stamped<S>>,
-    membership: Membership,
-    line: Arc<Line>,
-    plane: &'a ClientPlane,
-    pace: Pace,
-    /// Something was begun to send and has not been taken by the system yet.
-    unflushed: bool,
-}
-
-/// What this connection may still send in this second.
-#[derive(Default)]
-struct Pace {
-    messages: Option<Bucket>,
-    bytes: Option<Bucket>,
-}
-
-impl Pace {
-    fn new(plane: &ClientPlane) -> Self {
-        let now_ms = plane.clock.now_ms();
-        let Rates { messages, bytes, .. } = plane.config.rates;
-        Self {
-            messages: messages.map(|rate| Bucket::full(rate.into(), now_ms)),
-            bytes: bytes.map(|rate| Bucket::full(rate, now_ms)),
-        }
-    }
-
-    /// Whether a message of this size keeps to the rates. Costs nothing where there are none.
-    fn allows(&mut self, bytes: usize, plane: &ClientPlane) -> bool {
-        let Rates { messages: message_rate, bytes: byte_rate, .. } = plane.config.rates;
-        let take = |bucket: &mut Option<Bucket>, rate: Option<u64>, amount: u64| match (bucket, rate) {
-            (Some(bucket), Some(rate)) => bucket.take(amount, rate, plane.clock.now_ms()),
-            _ => true,
-        };
-        take(&mut self.messages, message_rate.map(u64::from), 1)
-            && take(&mut self.bytes, byte_rate, bytes as u64)
-    }
+/// A connection that is open.
+pub(super) struct Connection<S> {
+    pub(super) stream: S,
+    reader: Reader,
+    pub(super) outbox: Outbox,
+    pace: Option<Box<Pace>>,
+    pub(super) membership: Membership,
+    pub(super) line: Arc<Line>,
+    pub(super) plane: Arc<ClientPlane>,
+    /// Its place among the sockets, and among those that a drain waits for.
+    pub(super) held: (OwnedSemaphorePermit, TaskTrackerToken),
 }
 
 /// How a connection ends.
-enum Ending {
+pub(super) enum Ending {
     /// More came in a second than may.
     TooFast,
     /// With the peer's close frame.
@@ -108,196 +94,289 @@ enum Ending {
     SlowConsumer,
     /// The session or the page has been ended; this is the frame for the peer.
     Ordered(CloseFrame),
-    /// The server ends.
-    Drain,
+    /// The server ends, and the peer has left.
+    Drained,
+    /// The server ends, and the peer has not left in time.
+    Cut,
 }
 
-enum Event {
-    Signal(Signal),
-    Came(Message),
+impl From<Unsent> for Ending {
+    fn from(unsent: Unsent) -> Self {
+        match unsent {
+            Unsent::TooMuch => Self::SlowConsumer,
+            Unsent::Broken(error) => Self::Broken(error.into()),
+        }
+    }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
-    /// The first message to a client that speaks `headcount.v1`.
-    fn welcome(&mut self, page_id: &str) -> Result<(), Ending> {
-        if !self.line.speaks_headcount() {
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Task<S> {
+    /// The task of a client that has been let in; `early` is what came with its request, before the upgrade.
+    pub(super) fn new(
+        stream: S,
+        early: &[u8],
+        admitted: Admitted,
+        plane: Arc<ClientPlane>,
+        held: (OwnedSemaphorePermit, TaskTrackerToken),
+    ) -> Self {
+        let Admitted { membership, page_id, line } = admitted;
+        let mut connection = Connection {
+            stream,
+            reader: Reader::default(),
+            outbox: Outbox::default(),
+            pace: Pace::new(plane.config.rates, plane.clock.now_ms()),
+            membership,
+            line,
+            plane,
+            held,
+        };
+        match SCRATCH.with_borrow_mut(|scratch| connection.begin(&page_id, early, scratch)) {
+            Ok(()) => Self(Stage::Open(connection)),
+            Err(ending) => Self(Stage::Ending(Box::pin(connection.end(ending)))),
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Future for Task<S> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            match &mut self.0 {
+                Stage::Open(connection) => {
+                    let polled = SCRATCH.with_borrow_mut(|scratch| connection.go_on(cx, scratch));
+                    let Err(ending) = polled else { return Poll::Pending };
+                    let Stage::Open(connection) = std::mem::replace(&mut self.0, Stage::Over) else {
+                        unreachable!("just seen");
+                    };
+                    self.0 = Stage::Ending(Box::pin(connection.end(ending)));
+                }
+                Stage::Ending(end) => return end.as_mut().poll(cx),
+                Stage::Over => return Poll::Ready(()),
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    /// Welcomes a client that speaks `headcount.v1`, and takes what it has sent already.
+    fn begin(&mut self, page_id: &str, early: &[u8], scratch: &mut Scratch) -> Result<(), Ending> {
+        // What cannot be sent yet is tried again when the task is first polled.
+        let cx = &mut Context::from_waker(Waker::noop());
+        if self.line.speaks_headcount() {
+            let welcome = ToClient::Welcome {
+                session_id: self.membership.session().who().id(),
+                page_id,
+                resume_token: self.membership.token().map(|token| token.reveal()),
+                resumed: self.membership.resumed(),
+                heartbeat_ms: self.plane.heart.beat_ms(),
+            };
+            self.say(&welcome.to_text(), &mut scratch.replies);
+        }
+        let Scratch { read, replies } = scratch;
+        for piece in early.chunks(READ_BYTES) {
+            let bytes = &mut read[..piece.len()];
+            bytes.copy_from_slice(piece);
+            self.receive(cx, bytes, replies)?;
+        }
+        self.settle(cx, &mut Came::default(), replies)
+    }
+
+    /// Does what there is to do now; an error is the end.
+    fn go_on(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Result<(), Ending> {
+        let done = self.heed(cx, &mut scratch.replies).and_then(|()| self.exchange(cx, scratch));
+        match done {
+            // However a peer goes that was asked to: it has left.
+            Err(ending) if self.line.is_parting() && !matches!(ending, Ending::Cut) => Err(Ending::Drained),
+            done => done,
+        }
+    }
+
+    /// Does what others have told this connection to.
+    fn heed(&mut self, cx: &mut Context<'_>, replies: &mut Vec<u8>) -> Result<(), Ending> {
+        let Some(told) = self.line.told(cx) else { return Ok(()) };
+        if told.is_cut() {
+            return Err(Ending::Cut);
+        }
+        if self.line.is_parting() {
             return Ok(());
         }
-        let welcome = ToClient::Welcome {
-            session_id: self.membership.session().who().id(),
-            page_id,
-            resume_token: self.membership.token().map(|token| token.reveal()),
-            resumed: self.membership.resumed(),
-            heartbeat_ms: self.plane.heart.beat_ms(),
-        };
-        let text = welcome.to_text();
-        self.send(Message::text(text))
-    }
-
-    async fn converse(&mut self) -> Ending {
-        loop {
-            let handled = match poll_fn(|cx| self.poll_event(cx)).await {
-                Ok(Event::Signal(signal)) => self.obey(signal),
-                Ok(Event::Came(message)) => self.came(message),
-                Err(ending) => Err(ending),
-            };
-            if let Err(ending) = handled {
-                return ending;
+        if told.is_silent() {
+            return Err(Ending::Silent);
+        }
+        if told.to_ping() {
+            replies.extend_from_slice(&frames::PING);
+        }
+        let mut obeyed = Ok(());
+        for order in told.orders {
+            obeyed = self.obey(order, replies);
+            // Nothing is sent after a close frame.
+            if obeyed.is_err() || self.line.is_parting() {
+                break;
             }
         }
+        let sent = self.settle(cx, &mut Came::default(), replies);
+        obeyed.and(sent)
     }
 
-    /// Writes what waits, and waits for what comes: from the peer, or from others on the line.
-    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Event, Ending>> {
-        if self.unflushed
-            && let Poll::Ready(flushed) = self.socket.poll_flush_unpin(cx)
-        {
-            self.unflushed = false;
-            if let Err(error) = flushed {
-                return Poll::Ready(Err(Ending::Broken(error)));
-            }
-        }
-        if let Poll::Ready(signal) = self.line.poll_signal(cx) {
-            return Poll::Ready(Ok(Event::Signal(signal)));
-        }
-        // A peer that does not read its echo is not read either, rather than remembered.
-        if self.unflushed && self.plane.config.echo {
-            return Poll::Pending;
-        }
-        self.socket.poll_next_unpin(cx).map(|came| match came {
-            Some(Ok(message)) => Ok(Event::Came(message)),
-            Some(Err(error)) => Err(Ending::Broken(error)),
-            None => Err(Ending::Broken(tungstenite::Error::ConnectionClosed)),
-        })
-    }
-
-    fn obey(&mut self, signal: Signal) -> Result<(), Ending> {
-        match signal {
-            Signal::Ping => self.post(Message::Ping(bytes::Bytes::new())),
-            Signal::Silent => Err(Ending::Silent),
-            Signal::Order(Order::Send(text)) => self.send(Message::text(&*text)),
-            Signal::Order(Order::Close { code, reason }) => {
-                let mut reason = reason.to_string();
+    fn obey(&mut self, order: Order, replies: &mut Vec<u8>) -> Result<(), Ending> {
+        match order {
+            Order::Send(text) => self.say(&text, replies),
+            Order::Close { code, reason } => {
                 // A control frame holds 125 bytes, two of which are the code (RFC 6455, 5.5).
-                reason.truncate(reason.floor_char_boundary(123));
-                Err(Ending::Ordered(close_frame(code.into(), reason)))
+                let reason = &reason[..reason.floor_char_boundary(123)];
+                return Err(Ending::Ordered(close_frame(code.into(), reason)));
             }
-            Signal::Order(Order::Drain) => Err(Ending::Drain),
-        }
-    }
-
-    fn came(&mut self, message: Message) -> Result<(), Ending> {
-        let session = self.membership.session();
-        match &message {
-            Message::Text(text) => session.message_came(text.len()),
-            Message::Binary(bytes) => session.message_came(bytes.len()),
-            // `Stamped` has noted that they came; tungstenite answers pings.
-            Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => return Ok(()),
-            Message::Close(_) => {
-                let Message::Close(frame) = message else { unreachable!("just seen") };
-                return Err(Ending::Closed(frame));
+            Order::Drain => {
+                put_close(replies, Some(close_frame(CloseCode::Away, "the server is shutting down")));
+                self.line.part();
             }
         }
-        if !self.pace.allows(message.len(), self.plane) {
-            return Err(Ending::TooFast);
-        }
-        match &message {
-            Message::Text(text) if control::is_control(text) => self.control_came(text),
-            _ if self.plane.config.echo => self.send(message),
-            _ => Ok(()),
-        }
-    }
-
-    fn control_came(&mut self, text: &Utf8Bytes) -> Result<(), Ending> {
-        let now_ms = self.plane.clock.now_ms();
-        match control::obey(text, &mut self.membership, now_ms) {
-            Err((code, message)) if self.line.speaks_headcount() => {
-                self.send(Message::text(ToClient::Error { code, message }.to_text()))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Sends a message of the application or the tracker, and counts it as delivered.
-    fn send(&mut self, message: Message) -> Result<(), Ending> {
-        let bytes = message.len();
-        self.post(message)?;
-        self.membership.session().message_went(bytes);
         Ok(())
     }
 
-    /// Hands a frame over without waiting: what the system does not take at once waits in a buffer with a bound.
-    fn post(&mut self, message: Message) -> Result<(), Ending> {
-        self.unflushed = true;
-        self.socket.start_send_unpin(message).map_err(|error| match error {
-            tungstenite::Error::WriteBufferFull(_) => Ending::SlowConsumer,
-            error => Ending::Broken(error),
-        })
+    /// Writes what waits, and reads what has come.
+    fn exchange(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Result<(), Ending> {
+        if let Poll::Ready(Err(error)) = self.outbox.poll_drain(&mut self.stream, cx) {
+            return Err(Ending::Broken(error.into()));
+        }
+        // A peer that does not read its echo is not read either, rather than remembered.
+        if self.plane.config.echo && self.outbox.waits() {
+            return Ok(());
+        }
+        // A read that does not fill its buffer has emptied the socket, so the second look only asks to be woken.
+        let Some(bytes) = self.read(cx, scratch)? else { return Ok(()) };
+        if bytes == READ_BYTES || self.read(cx, scratch)?.is_some() {
+            cx.waker().wake_by_ref();
+        }
+        Ok(())
     }
 
-    /// Leaves the session, and then the peer, in the order that this ending wants. The page is gone before the
-    /// peer can see an answer.
-    async fn end(self, ending: Ending) {
-        let Self { mut socket, membership, line, plane, .. } = self;
-        let now_ms = plane.clock.now_ms();
-        let max_message_bytes = plane.config.max_message_bytes;
-        match ending {
-            Ending::Closed(frame) => {
-                let going_away = frame.is_some_and(|frame| frame.code == CloseCode::Away);
-                membership.leave(Leaving::Closed { going_away }, now_ms);
-                let _ = time::timeout(CLOSE_TIMEOUT, socket.flush()).await;
-            }
-            Ending::Broken(error) => {
-                tracing::debug!(%error, "a connection ended without a close frame");
-                let Some(frame) = close_frame_for(&error, max_message_bytes) else {
-                    return membership.leave(Leaving::Lost, now_ms);
-                };
-                let is_too_big = frame.code == CloseCode::Size;
-                let reason = if is_too_big { EndReason::TooBig } else { EndReason::Protocol };
-                membership.leave(Leaving::Ended(reason), now_ms);
-                websocket::fail(socket, frame).await;
-            }
-            Ending::Silent => {
-                tracing::debug!(silent_ms = line.silent_ms(now_ms), "a peer fell silent");
-                membership.leave(Leaving::Lost, now_ms);
-            }
-            Ending::TooFast => {
-                membership.leave(Leaving::Ended(EndReason::RateLimited), now_ms);
-                let frame = close_frame(CloseCode::Policy, "you send more than is allowed in a second");
-                websocket::fail(socket, frame).await;
-            }
-            Ending::SlowConsumer => {
-                membership.leave(Leaving::Ended(EndReason::SlowConsumer), now_ms);
-                let frame = close_frame(CloseCode::Policy, "you do not read what is sent to you");
-                websocket::fail(socket, frame).await;
-            }
-            Ending::Ordered(frame) => {
-                membership.leave(Leaving::Ended(EndReason::Terminated), now_ms);
-                websocket::fail(socket, frame).await;
-            }
-            Ending::Drain => say_goodbye(socket, membership, plane).await,
+    /// Reads once, and deals with it; answers how much it was, or `None` if nothing has come.
+    fn read(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Result<Option<usize>, Ending> {
+        let Scratch { read, replies } = scratch;
+        let mut buffer = ReadBuf::new(read);
+        match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
+            Poll::Pending => return Ok(None),
+            Poll::Ready(read) => read.map_err(|error| Ending::Broken(error.into()))?,
         }
+        let bytes = buffer.filled_mut();
+        if bytes.is_empty() {
+            return Err(Ending::Broken(ProtocolError::ResetWithoutClosingHandshake.into()));
+        }
+        let read_bytes = bytes.len();
+        self.receive(cx, bytes, replies)?;
+        Ok(Some(read_bytes))
+    }
+
+    /// Counts what one read brought, and answers it.
+    fn receive(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &mut [u8],
+        replies: &mut Vec<u8>,
+    ) -> Result<(), Ending> {
+        // Every frame sets `lastComm`, and so does the first byte of one (PROTOCOL 2.2).
+        let now_ms = self.plane.clock.now_ms();
+        self.membership.heard(now_ms);
+        self.line.heard(now_ms);
+        let mut came = Came::default();
+        let mut reader = std::mem::take(&mut self.reader);
+        let events = reader.read(bytes, self.plane.reading());
+        let ended = self.take_events(cx, events, &mut came, replies, now_ms);
+        self.reader = reader;
+        // What came before the end counts, and is answered.
+        let settled = self.settle(cx, &mut came, replies);
+        ended.and(settled)
+    }
+
+    fn take_events(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut events: Events<'_>,
+        came: &mut Came,
+        replies: &mut Vec<u8>,
+        now_ms: u64,
+    ) -> Result<(), Ending> {
+        while let Some(event) = events.next() {
+            match event.map_err(Ending::Broken)? {
+                Event::Message { is_text, bytes, kept } => {
+                    came.add(bytes);
+                    if self.line.is_parting() {
+                        continue;
+                    }
+                    if let Some(pace) = &mut self.pace
+                        && !pace.allows(bytes, now_ms)
+                    {
+                        return Err(Ending::TooFast);
+                    }
+                    if let Some(payload) = kept {
+                        self.answer(is_text, payload, replies, now_ms);
+                    }
+                }
+                Event::Ping(_) if self.line.is_parting() => {}
+                Event::Ping(payload) if self.outbox.waits() => self.outbox.pong_later(payload),
+                Event::Ping(payload) => frames::put(replies, OpCode::Control(Control::Pong), payload),
+                Event::Pong(_) => {}
+                Event::Close(frame) => return Err(Ending::Closed(frame)),
+            }
+            if replies.len() >= REPLY_BYTES {
+                self.settle(cx, came, replies)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Does what a control message says, or echoes.
+    fn answer(&mut self, is_text: bool, payload: &[u8], replies: &mut Vec<u8>, now_ms: u64) {
+        if let Some(text) = control::text(is_text, payload) {
+            if let Err((code, message)) = control::obey(text, &mut self.membership, now_ms)
+                && self.line.speaks_headcount()
+            {
+                self.say(&ToClient::Error { code, message }.to_text(), replies);
+            }
+        } else if self.plane.config.echo {
+            let opcode = OpCode::Data(if is_text { Data::Text } else { Data::Binary });
+            frames::put(replies, opcode, payload);
+            self.membership.session().message_went(payload.len());
+        }
+    }
+
+    /// Sends a message of the tracker or an administrator, and counts it as delivered.
+    fn say(&self, text: &str, replies: &mut Vec<u8>) {
+        frames::put(replies, OpCode::Data(Data::Text), text.as_bytes());
+        self.membership.session().message_went(text.len());
+    }
+
+    /// Stores what was counted and then sends the replies: a client that has seen its pong finds its bytes counted.
+    fn settle(&mut self, cx: &mut Context<'_>, came: &mut Came, replies: &mut Vec<u8>) -> Result<(), Ending> {
+        if came.messages > 0 {
+            self.membership.messages_came(std::mem::take(came));
+        }
+        if replies.is_empty() {
+            return Ok(());
+        }
+        let sent = self.outbox.send(&mut self.stream, cx, replies, self.plane.max_waiting());
+        replies.clear();
+        // The thread keeps what many use, not what one has used once.
+        replies.shrink_to(READ_BYTES);
+        Ok(sent?)
     }
 }
 
-/// The server ends: sends 1001 and counts what still comes until the peer has answered. The end of the grace
-/// period cuts who does not.
-async fn say_goodbye<S>(mut socket: WebSocketStream<Stamped<S>>, membership: Membership, plane: &ClientPlane)
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let session = membership.session();
-    let goodbye = close_frame(CloseCode::Away, "the server is shutting down");
-    if socket.close(Some(goodbye)).await.is_ok() {
-        while let Some(Ok(message)) = socket.next().await {
-            match message {
-                Message::Text(text) => session.message_came(text.len()),
-                Message::Binary(bytes) => session.message_came(bytes.len()),
-                Message::Close(_) => break,
-                Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
-            }
-        }
+/// Appends a close frame.
+pub(super) fn put_close(frames: &mut Vec<u8>, frame: Option<CloseFrame>) {
+    frames::put(frames, OpCode::Control(Control::Close), Frame::close(frame).payload());
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    /// The runtime adds some hundred bytes and rounds up to a multiple of 128.
+    #[test]
+    fn the_task_of_a_connection_is_small() {
+        assert!(size_of::<Task<TcpStream>>() <= 200, "{}", size_of::<Task<TcpStream>>());
     }
-    membership.leave(Leaving::Ended(EndReason::Drained), plane.clock.now_ms());
-    let _ = time::timeout(CLOSE_TIMEOUT, socket.flush()).await;
 }

@@ -6,11 +6,12 @@ use super::params;
 use crate::session::{Membership, PageError};
 
 /// How a control message begins, exactly. Every other message is the application's.
-const PREFIX: &str = r#"{"headcount":"#;
+pub(super) const PREFIX: &str = r#"{"headcount":"#;
 
-/// Whether a text message is for the tracker.
-pub(super) fn is_control(text: &str) -> bool {
-    text.starts_with(PREFIX)
+/// The text of a message that is for the tracker. One that is not UTF-8 is none; but the frames were checked.
+pub(super) fn text(is_text: bool, payload: &[u8]) -> Option<&str> {
+    let is_control = is_text && payload.starts_with(PREFIX.as_bytes());
+    is_control.then(|| str::from_utf8(payload).ok()).flatten()
 }
 
 /// The control messages of clients.

@@ -6,14 +6,22 @@ use std::{
     time::Duration,
 };
 
-use tokio::time;
+use tokio::{task, time};
 
-use super::line::{Line, Signal};
+use super::line::Line;
 use crate::edge::clock::Clock;
 
 /// A heartbeat is divided into so many turns. A connection has its turn for life, drawn by lot: so pings are
-/// spread evenly, and keeping a connection costs one pointer and no timer.
-const TURNS: usize = 64;
+/// spread evenly, and keeping a connection costs one pointer and no timer. More turns would wake everybody concerned,
+/// the clients' side too, more often for the same work.
+const TURNS: usize = 16;
+
+/// How often in a turn those are looked after that may be lost, so that none is lost much too late.
+const LOOKS: u32 = 4;
+
+/// So many are told to ping together. Then whatever came meanwhile has its turn: a ping takes some microseconds, so it
+/// waits for less than a millisecond.
+const AT_ONCE: usize = 64;
 
 /// The heart of the client plane.
 #[derive(Debug)]
@@ -26,13 +34,18 @@ pub(crate) struct Heart {
 struct Wheel {
     turns: Vec<Vec<Weak<Line>>>,
     next: usize,
+    /// How far the turn has come.
+    pinged: usize,
     /// Those that have not answered the last ping; few, and watched closely.
     suspects: Vec<Weak<Line>>,
+    /// The grace period is over.
+    is_cut: bool,
 }
 
 impl Heart {
     pub(crate) fn new(beat: Duration) -> Self {
-        let wheel = Wheel { turns: vec![Vec::new(); TURNS], next: 0, suspects: Vec::new() };
+        let wheel =
+            Wheel { turns: vec![Vec::new(); TURNS], next: 0, pinged: 0, suspects: Vec::new(), is_cut: false };
         Self { beat, wheel: Mutex::new(wheel) }
     }
 
@@ -42,40 +55,72 @@ impl Heart {
 
     pub(super) fn enroll(&self, line: &Arc<Line>) {
         let turn = usize::from(rand::random::<u8>()) % TURNS;
-        self.lock().turns[turn].push(Arc::downgrade(line));
-    }
-
-    /// Beats for ever.
-    pub(crate) async fn run(&self, clock: Clock) {
-        let turn = self.beat / u32::try_from(TURNS).expect("a few");
-        let mut turns = time::interval(turn.max(Duration::from_millis(1)));
-        loop {
-            turns.tick().await;
-            self.turn(clock.now_ms());
+        let mut wheel = self.lock();
+        wheel.turns[turn].push(Arc::downgrade(line));
+        if wheel.is_cut {
+            line.cut();
         }
     }
 
-    /// Pings those whose turn it is, and gives up those that have been silent for too long.
-    fn turn(&self, now_ms: u64) {
+    /// Cuts every connection, also those that come late. The heart knows them all, so it costs none of them anything.
+    pub(super) fn cut(&self) {
+        let mut wheel = self.lock();
+        wheel.is_cut = true;
+        wheel.turns.iter().flatten().filter_map(Weak::upgrade).for_each(|line| line.cut());
+    }
+
+    /// Beats for ever. It belongs on a thread that runs connections: waking one from there is a push to the thread's own
+    /// queue, from elsewhere a system call.
+    pub(crate) async fn run(&self, clock: Clock) {
+        let look = self.beat / u32::try_from(TURNS).expect("a few") / LOOKS;
+        let mut looks = time::interval(look.max(Duration::from_millis(1)));
+        loop {
+            for _ in 0..LOOKS {
+                looks.tick().await;
+                self.look_after(clock.now_ms());
+            }
+            while self.ping_some(clock.now_ms()) {
+                task::yield_now().await;
+            }
+        }
+    }
+
+    /// Pings some of those whose turn it is; `false` when that were all, and the next turn is another's.
+    fn ping_some(&self, now_ms: u64) -> bool {
         let beat_ms = self.beat_ms();
         let mut wheel = self.lock();
-        let Wheel { turns, next, suspects } = &mut *wheel;
-        turns[*next].retain(|line| {
-            let Some(line) = line.upgrade() else { return false };
-            line.signal(Signal::Ping);
+        let Wheel { turns, next, pinged, suspects, .. } = &mut *wheel;
+        let turn = &mut turns[*next];
+        let until = (*pinged + AT_ONCE).min(turn.len());
+        while *pinged < until.min(turn.len()) {
+            let Some(line) = turn[*pinged].upgrade() else {
+                turn.swap_remove(*pinged);
+                continue;
+            };
+            *pinged += 1;
+            line.ping();
             // It was pinged a beat ago and has said nothing since.
             if line.silent_ms(now_ms) >= beat_ms {
                 suspects.push(Arc::downgrade(&line));
             }
-            true
-        });
-        *next = (*next + 1) % TURNS;
-        suspects.retain(|line| {
+        }
+        let is_done = *pinged == turn.len();
+        if is_done {
+            *pinged = 0;
+            *next = (*next + 1) % TURNS;
+        }
+        !is_done
+    }
+
+    /// Gives up those that have been silent for too long.
+    fn look_after(&self, now_ms: u64) {
+        let beat_ms = self.beat_ms();
+        self.lock().suspects.retain(|line| {
             let Some(line) = line.upgrade() else { return false };
             let silent_ms = line.silent_ms(now_ms);
             let is_lost = silent_ms >= beat_ms * 5 / 2;
             if is_lost {
-                line.signal(Signal::Silent);
+                line.silent();
             }
             !is_lost && silent_ms >= beat_ms
         });
@@ -88,23 +133,28 @@ impl Heart {
 
 #[cfg(test)]
 mod tests {
-    use std::task::{Context, Poll, Waker};
+    use std::task::{Context, Waker};
 
-    use super::*;
+    use super::{super::line::Told, *};
 
-    fn signals(line: &Line) -> Vec<Signal> {
-        let mut cx = Context::from_waker(Waker::noop());
-        std::iter::from_fn(|| match line.poll_signal(&mut cx) {
-            Poll::Ready(signal) => Some(signal),
-            Poll::Pending => None,
-        })
-        .collect()
+    fn told(line: &Line) -> Option<Told> {
+        line.told(&Context::from_waker(Waker::noop()))
+    }
+
+    /// One whole turn.
+    fn turn(heart: &Heart, now_ms: u64) {
+        heart.look_after(now_ms);
+        while heart.ping_some(now_ms) {}
+    }
+
+    fn is_pinged(line: &Line) -> bool {
+        told(line).is_some_and(|told| told.to_ping())
     }
 
     /// Turns the wheel through this many heartbeats of 6,400 ms; answers the time.
     fn pass(heart: &Heart, from_ms: u64, beats: u64) -> u64 {
         for turn in 0..beats * TURNS as u64 {
-            heart.turn(from_ms + turn * 100);
+            self::turn(heart, from_ms + turn * 100);
         }
         from_ms + beats * 6_400
     }
@@ -114,15 +164,18 @@ mod tests {
         let heart = Heart::new(Duration::from_millis(6_400));
         let lines: Vec<_> = (0..640).map(|_| Arc::new(Line::new(false, 0))).collect();
         lines.iter().for_each(|line| heart.enroll(line));
-        let mut most = 0;
-        for turn in 0..TURNS as u64 {
-            heart.turn(turn * 10);
-            most = most.max(lines.iter().filter(|line| !signals(line).is_empty()).count());
+        let mut pings = vec![0; lines.len()];
+        for turn in 0..3 * TURNS as u64 {
+            self::turn(&heart, turn * 10);
+            let mut at_once = 0;
+            for (line, pings) in lines.iter().zip(&mut pings) {
+                let is_pinged = is_pinged(line);
+                *pings += u32::from(is_pinged);
+                at_once += u32::from(is_pinged);
+            }
+            assert!(at_once < 96, "a sixteenth is 40: {at_once}");
         }
-        assert!(most < 64, "a tenth of all at once: {most}");
-        lines.iter().for_each(|line| line.heard(10_000));
-        pass(&heart, 640, 3);
-        assert!(lines.iter().all(|line| signals(line) == [Signal::Ping, Signal::Ping, Signal::Ping]));
+        assert!(pings.iter().all(|pings| *pings == 3), "{pings:?}");
         drop(lines);
         pass(&heart, 30_000, 1);
         assert!(heart.lock().turns.iter().all(Vec::is_empty), "who has left is forgotten");
@@ -136,16 +189,26 @@ mod tests {
         heart.enroll(&alive);
         for turn in 0..1_000 {
             let now_ms = turn * 100;
-            heart.turn(now_ms);
-            if signals(&alive).contains(&Signal::Ping) {
+            self::turn(&heart, now_ms);
+            if is_pinged(&alive) {
                 alive.heard(now_ms);
             }
-            let is_lost = signals(&silent).contains(&Signal::Silent);
+            let is_lost = told(&silent).is_some_and(|told| told.is_silent());
             assert_eq!(is_lost, now_ms == 16_000, "at {now_ms} ms");
             if is_lost {
                 return;
             }
         }
         panic!("never lost");
+    }
+
+    #[test]
+    fn all_are_cut_and_so_is_who_comes_too_late() {
+        let heart = Heart::new(Duration::from_secs(15));
+        let (early, late) = (Arc::new(Line::new(false, 0)), Arc::new(Line::new(false, 0)));
+        heart.enroll(&early);
+        heart.cut();
+        heart.enroll(&late);
+        assert!(told(&early).unwrap().is_cut() && told(&late).unwrap().is_cut());
     }
 }

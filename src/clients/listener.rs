@@ -9,14 +9,14 @@ use tokio::{
 };
 use tokio_util::{
     sync::CancellationToken,
-    task::{TaskTracker, task_tracker::TaskTrackerToken},
+    task::{AbortOnDropHandle, TaskTracker, task_tracker::TaskTrackerToken},
 };
 
 use super::{
-    connection,
+    connection::{READ_BYTES, Task},
+    control,
     heart::Heart,
     pace::Gate,
-    stamped::Stamped,
     upgrade::{self, Admitted},
 };
 use crate::{
@@ -26,6 +26,7 @@ use crate::{
         clock::Clock,
         refusal::Refusal,
     },
+    frames::{Keep, Rules},
     session::{Order, Registry},
 };
 
@@ -79,11 +80,13 @@ impl ClientPlane {
         let accepting = accept(listener, self.config.max_open, self.cut.clone(), |accepted| {
             tokio::spawn(self.clone().greet(accepted));
         });
+        let plane = self.clone();
+        let _heart = AbortOnDropHandle::new(tokio::spawn(async move { plane.heart.run(plane.clock).await }));
         tokio::select! {
             () = accepting => {}
-            () = self.heart.run(self.clock) => {}
             () = self.expire() => {}
         }
+        self.heart.cut();
     }
 
     /// Gives up, for ever, what nobody came back to.
@@ -118,10 +121,18 @@ impl ClientPlane {
         }
     }
 
-    /// How many bytes may wait to be sent to one client. An echo waits for its reader, so its size is no matter.
-    pub(super) fn max_write_buffer(&self) -> usize {
-        let echo = if self.config.echo { self.config.max_message_bytes } else { 0 };
+    /// How many bytes may wait to be sent to one client. An echo waits for its reader, who is not read meanwhile, so
+    /// that of one read more is no matter.
+    pub(super) fn max_waiting(&self) -> usize {
+        let echo =
+            if self.config.echo { self.config.max_message_bytes.saturating_add(READ_BYTES) } else { 0 };
         self.config.max_send_buffer_bytes.saturating_add(echo)
+    }
+
+    /// What of the clients' messages is looked at.
+    pub(super) fn reading(&self) -> Rules {
+        let keep = if self.config.echo { Keep::Everything } else { Keep::TextBeginning(control::PREFIX) };
+        Rules { max_message_bytes: self.config.max_message_bytes, keep }
     }
 
     /// Reads requests until one is let in, then gives its stream to a task of its own: this one's state,
@@ -133,19 +144,8 @@ impl ClientPlane {
             return;
         };
         let Some((admitted, task)) = admitted else { return };
-        let plane = self;
-        tokio::spawn(async move {
-            let _held = (place, task);
-            let Admitted { membership, page_id, line } = admitted;
-            plane.heart.enroll(&line);
-            let stream =
-                Stamped::new(stream, already_read, membership.session().clone(), line.clone(), plane.clock);
-            let cut = plane.cut.clone();
-            let run = connection::run(stream, membership, page_id, line, &plane);
-            if cut.run_until_cancelled(run).await.is_none() {
-                tracing::debug!(%peer, "cut at the end of the grace period");
-            }
-        });
+        self.heart.enroll(&admitted.line);
+        tokio::spawn(Task::new(stream, &already_read, admitted, self, (place, task)));
     }
 
     /// Serves HTTP until a WebSocket is granted; answers the stream and what was read beyond the request.

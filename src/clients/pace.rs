@@ -6,7 +6,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use crate::session::place_of;
+use crate::{config::Rates, session::place_of};
 
 /// A bucket of so much a second. It holds one second's worth, so a burst of that size is allowed.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +35,32 @@ impl Bucket {
             }
             None => false,
         }
+    }
+}
+
+/// What one connection may still send in this second.
+#[derive(Debug)]
+pub(super) struct Pace {
+    messages: Option<(Bucket, u64)>,
+    bytes: Option<(Bucket, u64)>,
+}
+
+impl Pace {
+    /// Nothing where there are no rates, so that it costs nothing there.
+    pub(super) fn new(rates: Rates, now_ms: u64) -> Option<Box<Self>> {
+        let full = |rate: u64| (Bucket::full(rate, now_ms), rate);
+        let pace =
+            Self { messages: rates.messages.map(|rate| full(rate.into())), bytes: rates.bytes.map(full) };
+        (pace.messages.is_some() || pace.bytes.is_some()).then(|| Box::new(pace))
+    }
+
+    /// Whether a message of this size keeps to the rates.
+    pub(super) fn allows(&mut self, bytes: usize, now_ms: u64) -> bool {
+        let take = |bucket: &mut Option<(Bucket, u64)>, amount| match bucket {
+            Some((bucket, rate)) => bucket.take(amount, *rate, now_ms),
+            None => true,
+        };
+        take(&mut self.messages, 1) && take(&mut self.bytes, bytes as u64)
     }
 }
 
@@ -73,6 +99,15 @@ mod tests {
         assert_eq!(taken(&mut bucket, 100), 1);
         assert_eq!(taken(&mut bucket, 60_000), 10, "it holds no more than a second's worth");
         assert!(!bucket.take(11, 10, 120_000), "more than it can ever hold");
+    }
+
+    #[test]
+    fn a_connection_without_rates_keeps_none_and_one_with_rates_keeps_to_both() {
+        assert!(Pace::new(Rates::default(), 0).is_none());
+        let rates = Rates { messages: Some(3), bytes: Some(10), ..Rates::default() };
+        let mut pace = Pace::new(rates, 0).unwrap();
+        assert_eq!([5, 5, 0, 0].map(|bytes| pace.allows(bytes, 0)), [true, true, true, false]);
+        assert_eq!([10, 1].map(|bytes| pace.allows(bytes, 1_000)), [true, false]);
     }
 
     #[test]

@@ -1,20 +1,27 @@
-use std::time::Instant;
+#[cfg(target_os = "linux")]
+use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
 /// The server's one monotonic clock: whole milliseconds since it was made.
 ///
 /// The model never reads a clock; whoever calls it passes [`now_ms`](Self::now_ms) on.
+///
+/// On Linux it is the kernel's coarse clock: it moves with the kernel's tick, every 4 ms where `CONFIG_HZ` is 250 (10 ms
+/// at 100, 1 ms at 1000), and is read once for everything that one read of a socket brings. Reading it takes 3.5 ns
+/// instead of the 24 of [`Instant`](std::time::Instant), and nothing has to tick for it while nobody does anything.
+/// Two moments are in their order, but as much as a tick may be missing between them: measure what is shorter
+/// with something else.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
-    started: Instant,
+    started: Moment,
     /// What the wall said then. Later changes of the wall clock move nothing: times stay in their order.
     wall: DateTime<Utc>,
 }
 
 impl Clock {
     pub(crate) fn start() -> Self {
-        Self { started: Instant::now(), wall: Utc::now() }
+        Self { started: Moment::now(), wall: Utc::now() }
     }
 
     pub(crate) fn now_ms(self) -> u64 {
@@ -38,5 +45,49 @@ impl Clock {
 
     fn at(self, at_ms: u64) -> DateTime<Utc> {
         self.wall + TimeDelta::milliseconds(i64::try_from(at_ms).unwrap_or(i64::MAX / 1_000_000))
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+use std::time::Instant as Moment;
+
+/// A moment of the kernel's coarse monotonic clock, since it was booted.
+#[cfg(target_os = "linux")]
+#[derive(Clone, Copy, Debug)]
+struct Moment(Duration);
+
+#[cfg(target_os = "linux")]
+impl Moment {
+    fn now() -> Self {
+        let since_boot = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse);
+        Self(Duration::try_from(since_boot).unwrap_or_default())
+    }
+
+    fn elapsed(self) -> Duration {
+        Self::now().0.saturating_sub(self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        thread,
+        time::{Duration, Instant},
+    };
+
+    use super::*;
+
+    #[test]
+    fn the_clock_keeps_up_with_a_finer_one() {
+        let (fine, clock) = (Instant::now(), Clock::start());
+        let mut last_ms = 0;
+        while fine.elapsed() < Duration::from_millis(300) {
+            let now_ms = clock.now_ms();
+            assert!(now_ms >= last_ms, "it never goes back");
+            last_ms = now_ms;
+            thread::sleep(Duration::from_millis(1));
+        }
+        // Two ticks of the slowest kernel; later is this machine's business.
+        assert!(clock.now_ms() >= 280, "{last_ms}");
     }
 }

@@ -1,7 +1,7 @@
 //! The WebSocket around the frames: the upgrade (RFC 6455, 4.2) over an HTTP request that hyper has read, the
 //! limits, and an orderly end.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header};
@@ -134,21 +134,29 @@ pub(crate) fn close_frame_for(error: &Error, max_message_bytes: usize) -> Option
     }
 }
 
-/// Fails the connection: sends the close frame, then reads on without heeding what comes, so that the frame
-/// is not lost to the reset which unread data would cause (RFC 6455, 7.1.1). Bounded by [`CLOSE_TIMEOUT`].
+/// Fails the connection: sends the close frame, then [hangs up](hang_up). Bounded by [`CLOSE_TIMEOUT`].
 pub(crate) async fn fail<S>(mut socket: WebSocketStream<S>, frame: CloseFrame)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let farewell = async {
         socket.close(Some(frame)).await?;
-        let mut stream = socket.into_inner();
-        stream.shutdown().await?;
-        // On the heap: this is part of every connection's future, and most never come here.
-        let mut sink = vec![0; 4096];
-        while stream.read(&mut sink).await? > 0 {}
+        hang_up(socket.into_inner()).await?;
         Ok::<(), tungstenite::Error>(())
     };
     // Whether the peer took it or not, this is the end.
     let _ = tokio::time::timeout(CLOSE_TIMEOUT, farewell).await;
+}
+
+/// Ends a stream after its last frame: reads on without heeding what comes, so that the frame is not lost to the
+/// reset which unread data would cause (RFC 6455, 7.1.1). The caller bounds it.
+pub(crate) async fn hang_up<S>(mut stream: S) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    stream.shutdown().await?;
+    // On the heap: this is part of a connection's future, and most never come here.
+    let mut sink = vec![0; 4096];
+    while stream.read(&mut sink).await? > 0 {}
+    Ok(())
 }

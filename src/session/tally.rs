@@ -36,6 +36,16 @@ pub struct Came {
     pub newest: u64,
 }
 
+impl Came {
+    /// One more message, of `bytes` of payload.
+    #[inline]
+    pub fn add(&mut self, bytes: usize) {
+        self.messages += 1;
+        self.bytes += bytes as u64;
+        self.newest = bytes as u64;
+    }
+}
+
 /// Payload bytes, of whole messages only, at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counts {

@@ -5,11 +5,12 @@ use std::{fs, path::Path};
 use crate::harness::root;
 
 /// Each folder or file under `src`, and what of ours it may name besides itself.
-const MAY_IMPORT: [(&str, &[&str]); 9] = [
+const MAY_IMPORT: [(&str, &[&str]); 10] = [
     ("session", &[]),
     ("config", &["session"]),
+    ("frames", &[]),
     ("edge", &[]),
-    ("clients", &["session", "config", "edge"]),
+    ("clients", &["session", "config", "frames", "edge"]),
     ("admin", &["session", "config", "edge"]),
     ("query_client", &["session"]),
     ("load", &["session", "query_client"]),
@@ -20,7 +21,10 @@ const MAY_IMPORT: [(&str, &[&str]); 9] = [
 /// Crates that one place alone, or a few, may name.
 const CONFINED: [(&str, &[&str]); 4] = [
     ("dashmap", &["session/registry.rs"]),
-    ("tungstenite", &["clients/", "admin/query_socket.rs", "edge/websocket.rs", "query_client.rs", "load/"]),
+    (
+        "tungstenite",
+        &["frames/", "clients/", "admin/query_socket.rs", "edge/websocket.rs", "query_client.rs", "load/"],
+    ),
     ("chrono", &["cli/", "load/", "edge/clock.rs", "admin/history.rs", "session/filter/operand.rs"]),
     ("clap", &["cli/"]),
 ];

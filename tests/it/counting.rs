@@ -272,6 +272,41 @@ async fn connect(url: &str) -> WebSocketStream<TcpStream> {
     tokio_tungstenite::client_async(url, stream).await.unwrap().0
 }
 
+#[test]
+fn what_came_before_a_violation_or_a_close_in_the_same_read_counts() {
+    let server = Server::start(&[]);
+    let good = [frame(0x81, b"hello"), frame(0x82, &[0; 300])].concat();
+    let ends = [
+        (frame(0x83, b"x"), 1002, "protocol"),
+        (frame(0x81, b"\xff"), 1007, "protocol"),
+        (frame(0x88, &1000_u16.to_be_bytes()), 1000, "closed"),
+    ];
+    for (n, (end, code, reason)) in ends.into_iter().enumerate() {
+        let mut client = RawSocket::open(server.clients, "/ws/p");
+        // What follows the end is for nobody.
+        client.stream_all(&[good.clone(), end, frame(0x81, b"too late")]);
+        assert_eq!(client.closed_with(), code);
+        let ended = &crate::lives::history(&server, n + 1)[0];
+        assert_eq!((&ended["reason"], &ended["totalBytesSent"]), (&json!(reason), &json!(305)), "{code}");
+    }
+}
+
+#[test]
+fn every_one_of_many_that_come_in_one_read_is_counted_and_answered() {
+    let server = Server::start(&[]);
+    let speaker = "Sec-WebSocket-Protocol: headcount.v1\r\n";
+    let mut client = RawSocket::open_with(server.clients, "/ws/p?username=billy", speaker);
+    client.receive().expect("a welcome");
+    let wrong = br#"{"headcount":"?"}"#;
+    client.stream_all(&[[frame(0x89, b"1"), frame(0x81, wrong)].concat().repeat(500)]);
+    for _ in 0..500 {
+        assert_eq!(client.receive(), Some((PONG, b"1".to_vec())));
+        let (opcode, error) = client.receive().unwrap();
+        assert_eq!((opcode, &error[..20]), (TEXT, &br#"{"headcount":"error""#[..]));
+    }
+    assert_eq!(server.row("billy", |_| true)["totalBytesSent"], 500 * wrong.len());
+}
+
 /// Many clients at once, each with its own sums.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crowd_is_counted_to_the_byte() {

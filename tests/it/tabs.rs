@@ -86,8 +86,8 @@ fn tabs_are_pages_of_one_session_and_a_reload_keeps_it() {
         let lived = before["uptime"].as_u64().unwrap() + u64::try_from(seen.elapsed().as_millis()).unwrap();
         let row = server.row("ann", |row| row["activePages"] == pages);
         assert_eq!((&row["id"], &row["totalBytesSent"]), (&first["sessionId"], &json!(5)));
-        // Both are cut to whole milliseconds.
-        assert!(row["uptime"].as_u64().unwrap() + 2 >= lived, "{row}, {lived}");
+        // The server's clock moves with the kernel's tick, of 10 ms at the most.
+        assert!(row["uptime"].as_u64().unwrap() + 12 >= lived, "{row}, {lived}");
         row["pageIds"].clone()
     };
     assert_eq!(browser.ask("reload 1"), reloaded, "beside another tab");
