@@ -111,6 +111,9 @@ pub(super) struct Settings {
     /// How long a session whose last page is reloaded waits for it [default: 5s]
     #[arg(long, env = "HEADCOUNT_RELOAD_GRACE", value_name = "TIME")]
     reload_grace: Option<Span>,
+    /// How long a session may go on after its token has expired [default: 30s]
+    #[arg(long, env = "HEADCOUNT_TOKEN_GRACE", value_name = "TIME")]
+    token_grace: Option<Span>,
     /// How many ended sessions are remembered [default: 10000]
     #[arg(long, env = "HEADCOUNT_MAX_ENDED", value_name = "N")]
     max_ended: Option<usize>,
@@ -206,6 +209,7 @@ impl Settings {
             resume_window: self.resume_window.or(file.resume_window),
             resume_window_mobile: self.resume_window_mobile.or(file.resume_window_mobile),
             reload_grace: self.reload_grace.or(file.reload_grace),
+            token_grace: self.token_grace.or(file.token_grace),
             max_ended: self.max_ended.or(file.max_ended),
             request_timeout: self.request_timeout.or(file.request_timeout),
             grace_period: self.grace_period.or(file.grace_period),
@@ -293,7 +297,7 @@ impl Settings {
         let window = |set: Option<Span>, default| {
             set.map_or(default, |span| u64::try_from(span.0.as_millis()).unwrap_or(u64::MAX))
         };
-        let Rules { limits, windows, max_ended, .. } = ClientsConfig::default().rules;
+        let Rules { limits, windows, max_ended, token_grace_ms, .. } = ClientsConfig::default().rules;
         Rules {
             limits: Limits {
                 max_sessions: limit(self.max_sessions, Some(places.sessions)),
@@ -328,6 +332,7 @@ impl Settings {
                 },
             ),
             idle_ms: self.idle_timeout.map_or([None; 4], |times| times.0),
+            token_grace_ms: window(self.token_grace, token_grace_ms),
         }
     }
 }

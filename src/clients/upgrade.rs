@@ -104,6 +104,7 @@ fn joining(params: Params, peer: IpAddr, headers: &HeaderMap, line: &Arc<Line>) 
         page_id: params.page_id,
         page_path: params.page_path,
         resume: params.resume,
+        expires_ms: None,
         wants_token: line.speaks_headcount(),
         outlet: line.clone(),
     }

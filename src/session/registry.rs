@@ -7,6 +7,7 @@ use super::{
     SessionInfo, SessionScope, Windows,
     deadlines::Deadlines,
     ended::EndedRing,
+    expiry::Expiries,
     outlet,
     presence::{ConnectionNumber, End, Presence},
     quota::Quota,
@@ -27,6 +28,8 @@ pub struct Registry {
     deadlines: Deadlines,
     /// When whose user has done nothing for too long, unless something was done since.
     idle_deadlines: Deadlines,
+    /// When whose token expires.
+    expiries: Expiries,
     rules: Rules,
 }
 
@@ -43,6 +46,8 @@ pub struct Rules {
     pub one_session_per_user: OneSessionPerUser,
     /// How long a user may do nothing, in milliseconds and by scope in the order of [`SessionScope::ALL`].
     pub idle_ms: [Option<u64>; 4],
+    /// How long a session may go on after its token has expired, in milliseconds.
+    pub token_grace_ms: u64,
 }
 
 impl Default for Rules {
@@ -53,6 +58,7 @@ impl Default for Rules {
             max_ended: 10_000,
             one_session_per_user: OneSessionPerUser::Off,
             idle_ms: [None; 4],
+            token_grace_ms: 30_000,
         }
     }
 }
@@ -109,6 +115,7 @@ impl Registry {
             ended: EndedRing::new(rules.max_ended),
             deadlines: Deadlines::default(),
             idle_deadlines: Deadlines::default(),
+            expiries: Expiries::default(),
             rules,
         }
     }
@@ -158,6 +165,9 @@ impl Registry {
                 self.check_older_logins(&joining.identity)?;
                 self.quota.reserve(&joining.identity, &self.rules.limits)?;
                 let session = Arc::new(Session::begin(joining.identity.clone(), now_ms));
+                if let Some(expires_ms) = joining.expires_ms {
+                    self.expiries.begin(&session, expires_ms);
+                }
                 // Under the entry's guard: a session is never seen without its page.
                 let number =
                     session.presence().connect(&joining.page_id, joining.page_path, joining.outlet, now_ms);
@@ -221,6 +231,16 @@ impl Registry {
         }
     }
 
+    /// Ends the sessions whose tokens expired so long ago that their grace is over.
+    fn expire_tokens(&self, now_ms: u64) {
+        let Some(expired_by_ms) = now_ms.checked_sub(self.rules.token_grace_ms) else { return };
+        while let Some(id) = self.expiries.due(expired_by_ms) {
+            // A newer token may have come since; then it is queued anew.
+            let is_due = |session: &Session| session.expires_ms() <= expired_by_ms;
+            self.terminate_if(&id, is_due, EndReason::TokenExpired, "the token has expired", now_ms);
+        }
+    }
+
     fn connect(
         &self,
         session: &Session,
@@ -236,6 +256,9 @@ impl Registry {
         }
         presence.room_for(&joining.page_id, limits.max_pages_per_session).map_err(JoinError::Pages)?;
         let Joining { page_id, page_path, outlet, .. } = joining;
+        if let Some(expires_ms) = joining.expires_ms {
+            self.expiries.renew(session, expires_ms);
+        }
         Ok(presence.connect(page_id, page_path.clone(), outlet.clone(), now_ms))
     }
 
@@ -257,13 +280,29 @@ impl Registry {
             });
         }
         self.end_idle(now_ms);
+        self.expire_tokens(now_ms);
     }
 
     /// Ends a session, with words for its client; answers whether it was live.
     pub fn terminate(&self, id: &str, reason: EndReason, words: &str, now_ms: u64) -> bool {
+        self.terminate_if(id, |_| true, reason, words, now_ms)
+    }
+
+    /// The same for one that `may_end`, which is asked under the guard.
+    fn terminate_if(
+        &self,
+        id: &str,
+        may_end: impl FnOnce(&Session) -> bool,
+        reason: EndReason,
+        words: &str,
+        now_ms: u64,
+    ) -> bool {
         let mut told = Vec::new();
         let mut live = false;
-        self.change(id, now_ms, |_, presence| {
+        self.change(id, now_ms, |session, presence| {
+            if !may_end(session) {
+                return None;
+            }
             live = !presence.is_ended();
             told.extend_from_slice(presence.connections());
             presence.terminate(reason)
@@ -352,6 +391,7 @@ impl Registry {
             deadline = presence.look_at_next(now_ms);
             drop(presence);
             let Some(end) = end else { return false };
+            self.expiries.end(session);
             self.ended.push(session.ended(end, now_ms));
             true
         });
@@ -370,6 +410,12 @@ impl Registry {
     /// How many rows any question can be about: sessions that are live, and those that are remembered.
     pub fn rows(&self) -> usize {
         self.len() + self.ended.len()
+    }
+
+    /// How many tokens are watched.
+    #[cfg(test)]
+    pub(super) fn tokens_to_expire(&self) -> usize {
+        self.expiries.len()
     }
 
     /// How many looks at sessions are queued.

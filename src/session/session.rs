@@ -20,7 +20,7 @@ pub struct Identity {
     pub id: Arc<str>,
     /// The user, or [`UNAUTHENTICATED`](super::UNAUTHENTICATED).
     pub username: Arc<str>,
-    /// Whether the user name was verified.
+    /// Whether the user name was verified. Until when that holds, [`Session::is_authorized`] says.
     pub authorized: bool,
     /// The project.
     pub project: Arc<str>,
@@ -54,6 +54,8 @@ pub struct Joining {
     pub page_path: Option<Arc<str>>,
     /// The session to come back to, if the token is good; a bad one is a new session.
     pub resume: Option<ResumeToken>,
+    /// Until when the identity is authorized, in milliseconds of the server's clock; `None` is for ever.
+    pub expires_ms: Option<u64>,
     /// Whether the client shall get a token of its own.
     pub wants_token: bool,
     /// The way to the connection's task.
@@ -72,6 +74,8 @@ pub struct Session {
     last_comm_ms: AtomicU64,
     /// Zero until the user did something.
     last_activity_ms: AtomicU64,
+    /// When the last of the tokens expires that proved the identity; the greatest number is never.
+    expires_ms: AtomicU64,
     traffic: Mutex<Traffic>,
     presence: Mutex<Presence>,
     secret: OnceLock<Secret>,
@@ -93,6 +97,7 @@ impl Session {
             began_ms: now_ms,
             last_comm_ms: AtomicU64::new(now_ms),
             last_activity_ms: AtomicU64::new(0),
+            expires_ms: AtomicU64::new(u64::MAX),
             traffic: Mutex::default(),
             presence: Mutex::default(),
             secret: OnceLock::new(),
@@ -147,6 +152,21 @@ impl Session {
         self.last_activity_ms().unwrap_or(self.began_ms)
     }
 
+    /// Whether the identity was verified and still holds.
+    pub fn is_authorized(&self, now_ms: u64) -> bool {
+        self.identity.authorized && now_ms < self.expires_ms()
+    }
+
+    /// Until when the identity is authorized, if it is; the greatest number is for ever.
+    pub(super) fn expires_ms(&self) -> u64 {
+        self.expires_ms.load(Ordering::Relaxed)
+    }
+
+    /// For `expiry.rs` alone, which keeps a queue in step with it.
+    pub(super) fn set_expires_ms(&self, at_ms: u64) {
+        self.expires_ms.store(at_ms, Ordering::Relaxed);
+    }
+
     /// The open pages, lost ones among them, in the order opened.
     pub fn pages(&self) -> Vec<Page> {
         lock(&self.presence).pages().to_vec()
@@ -159,8 +179,7 @@ impl Session {
 
     /// The row an administrator sees at `now_ms`; `None` once the session has ended.
     pub fn info(&self, now_ms: u64) -> Option<SessionInfo> {
-        let Identity { id, username, authorized, project, scope, client_address, user_agent } =
-            &self.identity;
+        let Identity { id, username, project, scope, client_address, user_agent, .. } = &self.identity;
         let page_ids: Vec<_> = {
             let presence = lock(&self.presence);
             if presence.is_ended() {
@@ -186,7 +205,7 @@ impl Session {
             recent_bytes_sent,
             total_bytes_sent,
             page_ids,
-            authorized: *authorized,
+            authorized: self.is_authorized(now_ms),
         })
     }
 
@@ -227,7 +246,7 @@ impl Session {
     pub(super) fn ended(&self, end: End, now_ms: u64) -> EndedSession {
         let traffic = lock(&self.traffic);
         EndedSession {
-            identity: self.identity.clone(),
+            identity: Identity { authorized: self.is_authorized(now_ms), ..self.identity.clone() },
             began_ms: self.began_ms,
             ended_ms: now_ms,
             reason: end.reason,
