@@ -1,4 +1,4 @@
-use std::{convert::Infallible, future::ready, net::IpAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::ready, sync::Arc, time::Duration};
 
 use http::Request;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -13,6 +13,7 @@ use tokio_util::{
 };
 
 use super::{
+    address::Peer,
     connection,
     heart::Heart,
     pace::Gate,
@@ -129,7 +130,8 @@ impl ClientPlane {
     async fn greet(self: Arc<Self>, accepted: Accepted) {
         let Accepted { stream, peer, place, .. } = accepted;
         let mut admitted = None;
-        let Some((stream, already_read)) = self.read_requests(stream, peer.ip(), &mut admitted).await else {
+        let sender = Peer::at(peer.ip(), &self.config.proxies.trusted);
+        let Some((stream, already_read)) = self.read_requests(stream, sender, &mut admitted).await else {
             return;
         };
         let Some((admitted, task)) = admitted else { return };
@@ -152,7 +154,7 @@ impl ClientPlane {
     async fn read_requests(
         &self,
         stream: TcpStream,
-        peer: IpAddr,
+        peer: Peer,
         admitted: &mut Option<(Admitted, TaskTrackerToken)>,
     ) -> Option<(TcpStream, bytes::Bytes)> {
         let admitted = std::sync::Mutex::new(admitted);

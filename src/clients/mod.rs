@@ -1,13 +1,16 @@
 //! The client plane: a stranger's WebSocket becomes a session, and its traffic is counted.
 //!
 //! In the order a connection goes through it: [`listener`] reads the request, [`upgrade`] decides whether it
-//! may come in, [`params`] reads what it says of itself, [`connection`] counts until it leaves. Beside them:
+//! may come in, [`address`] finds out where it comes from, [`params`] reads what it says of itself, [`identity`] who it
+//! really is, [`connection`] counts until it leaves. Beside them:
 //! [`control`] is what client and tracker tell each other, [`line`] is how a connection's task is told something,
 //! [`heart`] asks all of them whether they are still there.
 
+mod address;
 mod connection;
 mod control;
 mod heart;
+mod identity;
 mod line;
 mod listener;
 mod pace;

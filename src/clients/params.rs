@@ -68,7 +68,7 @@ impl Params {
             page_id: page,
             page_path: page_path(query.take("pagePath"))?,
             scope,
-            username: optional("username", query.take("username"), MAX_USERNAME_CHARS)?,
+            username: query.take("username").map_or(Ok(None), |name| username(&name))?,
             resume: query.take("resumeToken").and_then(|token| ResumeToken::read(&token)),
             designer_id,
         })
@@ -122,6 +122,15 @@ pub(super) fn page_id(raw: &str) -> Result<Arc<str>, Refusal> {
 /// 400, naming the limit.
 pub(super) fn page_path(raw: Option<String>) -> Result<Option<Arc<str>>, Refusal> {
     optional("pagePath", raw, MAX_PAGE_PATH_CHARS)
+}
+
+/// A user's name, cleaned, wherever it comes from; an empty one is none.
+///
+/// # Errors
+///
+/// 400, naming the limit.
+pub(super) fn username(raw: &str) -> Result<Option<Arc<str>>, Refusal> {
+    optional("username", Some(raw.to_owned()), MAX_USERNAME_CHARS)
 }
 
 fn optional(name: &str, raw: Option<String>, max: usize) -> Result<Option<Arc<str>>, Refusal> {

@@ -9,6 +9,7 @@ mod caps;
 mod cli;
 mod counting;
 mod harness;
+mod identity;
 mod life;
 mod lives;
 mod query;
