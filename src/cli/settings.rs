@@ -58,6 +58,9 @@ pub(super) struct Settings {
     /// Where they write the client's address: x-forwarded-for, forwarded or none [default: x-forwarded-for]
     #[arg(long, env = "HEADCOUNT_FORWARDED_HEADER", value_name = "HEADER")]
     forwarded_header: Option<ForwardedBy>,
+    /// They begin every connection with a PROXY protocol header, of version 1 or 2
+    #[arg(long, env = "HEADCOUNT_PROXY_PROTOCOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    proxy_protocol: Option<bool>,
     /// Let the admin plane listen on the network with nothing to protect it
     #[arg(long, env = "HEADCOUNT_INSECURE_ADMIN", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     insecure_admin: Option<bool>,
@@ -197,6 +200,7 @@ impl Settings {
             identity_header: self.identity_header.or(file.identity_header),
             trusted_proxies: self.trusted_proxies.or(file.trusted_proxies),
             forwarded_header: self.forwarded_header.or(file.forwarded_header),
+            proxy_protocol: self.proxy_protocol.or(file.proxy_protocol),
             insecure_admin: self.insecure_admin.or(file.insecure_admin),
             max_message_bytes: self.max_message_bytes.or(file.max_message_bytes),
             echo: self.echo.or(file.echo),

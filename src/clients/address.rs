@@ -180,7 +180,7 @@ mod tests {
 
     fn proxies(forwarded_header: ForwardedHeader) -> ProxyConfig {
         let trusted = TrustedProxies::read(&["10.0.0.0/8", "fd00::/8"]).unwrap();
-        ProxyConfig { trusted, forwarded_header }
+        ProxyConfig { trusted, forwarded_header, proxy_protocol: false }
     }
 
     /// What comes of these lines of both headers, from a proxy at 10.0.0.1.

@@ -1,4 +1,4 @@
-use std::{convert::Infallible, future::ready, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::ready, net::SocketAddr, sync::Arc, time::Duration};
 
 use http::Request;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -17,11 +17,12 @@ use super::{
     connection,
     heart::Heart,
     pace::Gate,
+    proxy,
     stamped::Stamped,
     upgrade::{self, Admitted},
 };
 use crate::{
-    config::ClientsConfig,
+    config::{ClientsConfig, ProxyConfig},
     edge::{
         accept::{Accepted, MAX_REQUEST_HEAD, accept},
         clock::Clock,
@@ -128,9 +129,9 @@ impl ClientPlane {
     /// Reads requests until one is let in, then gives its stream to a task of its own: this one's state,
     /// several KiB of HTTP, is gone while the session lives.
     async fn greet(self: Arc<Self>, accepted: Accepted) {
-        let Accepted { stream, peer, place, .. } = accepted;
+        let Accepted { mut stream, peer, place, .. } = accepted;
         let mut admitted = None;
-        let sender = Peer::at(peer.ip(), &self.config.proxies.trusted);
+        let Some(sender) = self.sender(&mut stream, peer).await else { return };
         let Some((stream, already_read)) = self.read_requests(stream, sender, &mut admitted).await else {
             return;
         };
@@ -148,6 +149,24 @@ impl ClientPlane {
                 tracing::debug!(%peer, "cut at the end of the grace period");
             }
         });
+    }
+
+    /// Who sends what comes over this connection: whoever made it, or whom a trusted proxy makes it for. `None` if a
+    /// proxy does not say so as it must.
+    async fn sender(&self, stream: &mut TcpStream, peer: SocketAddr) -> Option<Peer> {
+        let ProxyConfig { trusted, proxy_protocol, .. } = &self.config.proxies;
+        let sender = Peer::at(peer.ip(), trusted);
+        // From anybody else no header is taken: it would be a client's.
+        if !proxy_protocol || !sender.is_trusted {
+            return Some(sender);
+        }
+        let reading = time::timeout(self.config.request_timeout, proxy::read(stream, sender, trusted));
+        match self.cut.run_until_cancelled(reading).await? {
+            Ok(Ok(sender)) => return Some(sender),
+            Ok(Err(error)) => tracing::debug!(%peer, %error, "a proxy did not say whom it connects for"),
+            Err(_) => tracing::debug!(%peer, "a proxy did not say in time whom it connects for"),
+        }
+        None
     }
 
     /// Serves HTTP until a WebSocket is granted; answers the stream and what was read beyond the request.

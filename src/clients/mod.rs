@@ -1,6 +1,6 @@
 //! The client plane: a stranger's WebSocket becomes a session, and its traffic is counted.
 //!
-//! In the order a connection goes through it: [`listener`] reads the request, [`upgrade`] decides whether it
+//! In the order a connection goes through it: [`proxy`] reads for whom a proxy connects, [`listener`] reads the request, [`upgrade`] decides whether it
 //! may come in, [`address`] finds out where it comes from, [`params`] reads what it says of itself, [`identity`] who it
 //! really is, [`connection`] counts until it leaves. Beside them:
 //! [`control`] is what client and tracker tell each other, [`line`] is how a connection's task is told something,
@@ -15,6 +15,7 @@ mod line;
 mod listener;
 mod pace;
 mod params;
+mod proxy;
 mod stamped;
 mod upgrade;
 

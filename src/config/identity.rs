@@ -31,6 +31,8 @@ pub struct ProxyConfig {
     pub trusted: TrustedProxies,
     /// The one header in which they say where it comes from.
     pub forwarded_header: ForwardedHeader,
+    /// They begin every connection with a PROXY protocol header, of version 1 or 2.
+    pub proxy_protocol: bool,
 }
 
 /// Which header trusted proxies write the client's address into. It is one alone: the other one is the client's own

@@ -18,11 +18,12 @@ const MAY_IMPORT: [(&str, &[&str]); 9] = [
 ];
 
 /// Crates that one place alone, or a few, may name.
-const CONFINED: [(&str, &[&str]); 4] = [
+const CONFINED: [(&str, &[&str]); 5] = [
     ("dashmap", &["session/registry.rs"]),
     ("tungstenite", &["clients/", "admin/query_socket.rs", "edge/websocket.rs", "query_client.rs", "load/"]),
     ("chrono", &["cli/", "load/", "edge/clock.rs", "admin/history.rs", "session/filter/operand.rs"]),
     ("clap", &["cli/"]),
+    ("ppp", &["clients/proxy.rs"]),
 ];
 
 /// Every source file: its path under `src`, and its code without comments and tests.

@@ -1,8 +1,13 @@
 //! Who a client is and where it comes from, by its own word or by others', over real sockets.
 
+use std::{
+    io::{Read, Write},
+    time::{Duration, Instant},
+};
+
 use serde_json::Value;
 
-use crate::harness::{RawSocket, Response, Server, UPGRADE, request};
+use crate::harness::{RawSocket, Response, Server, UPGRADE, dial, exchange, request};
 
 fn upgrade(server: &Server, target: &str, headers: &str) -> Response {
     request(server.clients, "GET", target, &format!("{UPGRADE}{headers}"), "")
@@ -115,4 +120,85 @@ fn a_named_user_may_be_required() {
         assert_eq!((refused.status, &*refused.error().0), (403, "identity_required"), "{headers}");
     }
     is(&seen_as(&server, "/ws/p", "remote-user: ann\r\n"), ("ann", "127.0.0.1", true));
+}
+
+/// A PROXY protocol header of version 2 for a client at 203.0.113.7, with an extension.
+const V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x10\xcb\0\x71\x07\x0a\0\0\x01\x12\x34\0\x50\x04\0\x01x";
+const V1: &[u8] = b"PROXY TCP4 203.0.113.7 10.0.0.1 4711 80\r\n";
+
+fn upgrade_bytes(server: &Server, target: &str, headers: &str) -> Vec<u8> {
+    format!("GET {target} HTTP/1.1\r\nHost: {}\r\n{UPGRADE}{headers}\r\n", server.clients).into_bytes()
+}
+
+/// Sends this, in pieces of so many bytes; answers the row that comes of it.
+#[track_caller]
+fn row_after(server: &Server, bytes: &[u8], piece: usize) -> (String, String, bool) {
+    server.empties();
+    let mut stream = dial(server.clients);
+    for piece in bytes.chunks(piece) {
+        stream.write_all(piece).unwrap();
+    }
+    let mut status = [0; 12];
+    stream.read_exact(&mut status).unwrap();
+    assert_eq!(&status, b"HTTP/1.1 101");
+    only_row(server)
+}
+
+#[test]
+fn a_proxy_protocol_header_names_the_client_however_it_is_cut() {
+    let server = Server::start(&["--trusted-proxies=127.0.0.1", "--proxy-protocol"]);
+    let asked = upgrade_bytes(&server, "/ws/p?username=ann", "X-Forwarded-For: 6.6.6.6\r\n");
+    for header in [V1, V2] {
+        for piece in [1, 7, usize::MAX] {
+            is(&row_after(&server, &[header, &asked].concat(), piece), ("ann", "203.0.113.7", false));
+        }
+    }
+    let local: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
+    assert_eq!(row_after(&server, &[local, &asked].concat(), 1).1, "6.6.6.6", "the proxy's own request");
+    assert_eq!(row_after(&server, &[b"PROXY UNKNOWN\r\n", &*asked].concat(), 1).1, "127.0.0.1");
+}
+
+#[test]
+fn the_proxy_protocol_comes_first_and_then_the_headers() {
+    let server = Server::start(&[
+        "--trusted-proxies=127.0.0.1,203.0.113.0/24",
+        "--proxy-protocol",
+        "--identity=header",
+    ]);
+    let headers = "X-Forwarded-For: 6.6.6.6, 198.51.100.9\r\nX-Forwarded-User: ann\r\n";
+    let asked = upgrade_bytes(&server, "/ws/p", headers);
+    is(&row_after(&server, &[V1, &asked].concat(), 1), ("ann", "198.51.100.9", true));
+    let stranger = b"PROXY TCP4 192.0.2.1 10.0.0.1 4711 80\r\n";
+    is(&row_after(&server, &[stranger, &*asked].concat(), 1), ("Unauthenticated", "192.0.2.1", false));
+}
+
+#[test]
+fn a_proxy_that_does_not_say_whom_it_connects_for_is_not_served() {
+    let server = Server::start(&["--trusted-proxies=127.0.0.1", "--proxy-protocol", "--request-timeout=1s"]);
+    let asked = upgrade_bytes(&server, "/ws/p", "");
+    let ends = |bytes: &[u8]| {
+        let mut stream = dial(server.clients);
+        let _ = stream.write_all(bytes);
+        let begun = Instant::now();
+        // A reset is an end, too.
+        let got = stream.read(&mut [0]).unwrap_or(0);
+        (got == 0).then(|| begun.elapsed()).expect("no answer")
+    };
+    for bytes in [&asked[..], b"PROXY TCP4 nonsense\r\n", &[b"PROXY TCP4 ".as_slice(), &[b'1'; 200]].concat()]
+    {
+        assert!(ends(bytes) < Duration::from_millis(900), "at once");
+    }
+    for begun in [&b""[..], &V1[..20], &V2[..20]] {
+        let borne = ends(begun).as_millis();
+        assert!((900..3000).contains(&borne), "{borne} ms");
+    }
+    assert!(server.rows("").is_empty());
+}
+
+#[test]
+fn a_proxy_protocol_header_of_whoever_is_not_trusted_is_no_request() {
+    let server = Server::start(&["--trusted-proxies=10.0.0.0/8", "--proxy-protocol"]);
+    let asked = upgrade_bytes(&server, "/ws/p", "");
+    assert_eq!(exchange(server.clients, &[V1, &asked].concat()).status, 400);
+    is(&row_after(&server, &asked, 1), ("Unauthenticated", "127.0.0.1", false));
 }

@@ -42,12 +42,16 @@ impl Settings {
         if trusted.is_empty() && self.forwarded_header.is_some() {
             return Err("forwarded-header needs trusted-proxies: nobody else's header is heeded".to_owned());
         }
+        let proxy_protocol = self.proxy_protocol.unwrap_or(false);
+        if trusted.is_empty() && proxy_protocol {
+            return Err("proxy-protocol needs trusted-proxies: nobody else's header is heeded".to_owned());
+        }
         let forwarded_header = match self.forwarded_header {
             None | Some(ForwardedBy::XForwardedFor) => ForwardedHeader::XForwardedFor,
             Some(ForwardedBy::Forwarded) => ForwardedHeader::Forwarded,
             Some(ForwardedBy::None) => ForwardedHeader::None,
         };
-        Ok(ProxyConfig { trusted, forwarded_header })
+        Ok(ProxyConfig { trusted, forwarded_header, proxy_protocol })
     }
 
     /// Who clients are.
@@ -108,6 +112,7 @@ mod tests {
         refused("trusted-proxies = ['10.0.0.0/8', '::/0']", "trusted-proxies ::/0 is so wide");
         refused("trusted-proxies = ['proxy']", "trusted-proxies \"proxy\" is no network");
         refused("forwarded-header = 'forwarded'", "forwarded-header needs trusted-proxies");
+        refused("proxy-protocol = true", "proxy-protocol needs trusted-proxies");
         refused("identity = 'header'", "identity header needs trusted-proxies");
         refused("identity-header = 'X-User'", "identity-header needs identity header");
         refused("require-identity = true", "require-identity needs identity");
