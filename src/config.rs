@@ -5,7 +5,9 @@ mod identity;
 
 use std::{net::SocketAddr, time::Duration};
 
-pub use self::identity::{ForwardedHeader, IdentityConfig, IdentityMode, ProxyConfig, TrustedProxies};
+pub use self::identity::{
+    ForwardedHeader, IdentityConfig, IdentityMode, JwtConfig, KeyFile, ProxyConfig, TrustedProxies,
+};
 use crate::session::{Limits, Rules};
 
 /// Everything a server needs to know besides its listeners.

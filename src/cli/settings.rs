@@ -3,7 +3,12 @@
 mod identity;
 mod lists;
 
-use std::{fs, net::SocketAddr, path::Path, time::Duration};
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
@@ -43,12 +48,27 @@ pub(super) struct Settings {
     /// Where administrators ask [default: 127.0.0.1:8081]
     #[arg(long, env = "HEADCOUNT_ADMIN_LISTEN", value_name = "ADDRESS")]
     admin_listen: Option<String>,
-    /// Where user names come from: open (what the client claims) or header [default: open]
+    /// Where user names come from: open (what the client claims), jwt or header [default: open]
     #[arg(long, env = "HEADCOUNT_IDENTITY", value_name = "MODE")]
     identity: Option<IdentityKind>,
     /// Refuse clients without a verified identity, rather than listing them as Unauthenticated
     #[arg(long, env = "HEADCOUNT_REQUIRE_IDENTITY", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     require_identity: Option<bool>,
+    /// With identity jwt: the file of the secret that tokens are signed with (HS256)
+    #[arg(long, env = "HEADCOUNT_JWT_SECRET_FILE", value_name = "FILE")]
+    jwt_secret_file: Option<PathBuf>,
+    /// With identity jwt: the file of public keys, PEM or JWKS (RS256, ES256, EdDSA); read again when it changes
+    #[arg(long, env = "HEADCOUNT_JWT_KEY_FILE", value_name = "FILE")]
+    jwt_key_file: Option<PathBuf>,
+    /// The claim that names the user [default: sub]
+    #[arg(long, env = "HEADCOUNT_JWT_CLAIM", value_name = "NAME")]
+    jwt_claim: Option<String>,
+    /// A token must be meant for one of these (aud), comma-separated [default: aud is not looked at]
+    #[arg(long, env = "HEADCOUNT_JWT_AUDIENCE", value_name = "NAMES", value_delimiter = ',')]
+    jwt_audience: Option<Vec<String>>,
+    /// A token must be of one of these (iss), comma-separated [default: iss is not looked at]
+    #[arg(long, env = "HEADCOUNT_JWT_ISSUER", value_name = "NAMES", value_delimiter = ',')]
+    jwt_issuer: Option<Vec<String>>,
     /// With identity header: the header in which trusted proxies name the user [default: X-Forwarded-User]
     #[arg(long, env = "HEADCOUNT_IDENTITY_HEADER", value_name = "NAME")]
     identity_header: Option<String>,
@@ -197,6 +217,11 @@ impl Settings {
             admin_listen: self.admin_listen.or(file.admin_listen),
             identity: self.identity.or(file.identity),
             require_identity: self.require_identity.or(file.require_identity),
+            jwt_secret_file: self.jwt_secret_file.or(file.jwt_secret_file),
+            jwt_key_file: self.jwt_key_file.or(file.jwt_key_file),
+            jwt_claim: self.jwt_claim.or(file.jwt_claim),
+            jwt_audience: self.jwt_audience.or(file.jwt_audience),
+            jwt_issuer: self.jwt_issuer.or(file.jwt_issuer),
             identity_header: self.identity_header.or(file.identity_header),
             trusted_proxies: self.trusted_proxies.or(file.trusted_proxies),
             forwarded_header: self.forwarded_header.or(file.forwarded_header),

@@ -16,6 +16,7 @@ use super::{
     address::Peer,
     connection,
     heart::Heart,
+    identity::Identities,
     pace::Gate,
     proxy,
     stamped::Stamped,
@@ -48,6 +49,7 @@ pub(crate) struct ClientPlane {
     pub(super) clock: Clock,
     pub(super) heart: Heart,
     pub(super) gate: Gate,
+    pub(super) identities: Identities,
     /// Everybody is asked to leave, and nobody may come in.
     draining: CancellationToken,
     /// Whoever is still there is cut.
@@ -67,6 +69,7 @@ impl ClientPlane {
         Self {
             heart: Heart::new(config.heartbeat),
             gate: Gate::default(),
+            identities: Identities::new(&config.identity),
             config,
             registry,
             clock,
@@ -85,6 +88,7 @@ impl ClientPlane {
             () = accepting => {}
             () = self.heart.run(self.clock) => {}
             () = self.expire() => {}
+            () = self.identities.keep_keys() => {}
         }
     }
 

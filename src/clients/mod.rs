@@ -19,4 +19,5 @@ mod proxy;
 mod stamped;
 mod upgrade;
 
+pub(crate) use identity::check as check_identity;
 pub(crate) use listener::ClientPlane;

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{
     address::Peer,
-    identity::{Known, identify},
+    identity::{Asked, Known},
     line::Line,
     listener::ClientPlane,
     params::Params,
@@ -65,7 +65,13 @@ pub(super) fn answer<B>(
             return Err(Refusal::new(StatusCode::TOO_MANY_REQUESTS, "too_fast", message).retry_after());
         }
         let mut params = Params::read(project, request.uri().query())?;
-        let known = identify(&config.identity, params.username.take(), peer, request.headers())?;
+        let asked = Asked {
+            peer,
+            headers: request.headers(),
+            username: params.username.take(),
+            access_token: params.access_token.take(),
+        };
+        let known = plane.identities.identify(asked, plane.clock)?;
         let line = Arc::new(Line::new(websocket::offers(request.headers(), SUBPROTOCOL), now_ms));
         let page_id = params.page_id.clone();
         let joining = joining(params, known, client, request.headers(), &line);
@@ -111,7 +117,7 @@ fn joining(params: Params, known: Known, client: IpAddr, headers: &HeaderMap, li
         page_id: params.page_id,
         page_path: params.page_path,
         resume: params.resume,
-        expires_ms: None,
+        expires_ms: known.expires_ms,
         wants_token: line.speaks_headcount(),
         outlet: line.clone(),
     }

@@ -1,6 +1,6 @@
 //! Who clients are, and where they come from (PROTOCOL 2.3).
 
-use std::net::IpAddr;
+use std::{net::IpAddr, path::PathBuf};
 
 use http::HeaderName;
 use ipnet::{IpNet, Ipv4Net};
@@ -20,8 +20,33 @@ pub enum IdentityMode {
     /// From the client, which may claim any.
     #[default]
     Open,
+    /// From a verified token.
+    Jwt(JwtConfig),
     /// From this header of a trusted proxy.
     Header(HeaderName),
+}
+
+/// Which tokens are good. What a token says of itself decides nothing: the algorithm follows from the key.
+#[derive(Clone, Debug)]
+pub struct JwtConfig {
+    /// The keys. The file is watched: a changed one is read again.
+    pub keys: KeyFile,
+    /// The claim that names the user.
+    pub claim: String,
+    /// A token must be meant for one of these (`aud`); if there are none, `aud` is not looked at.
+    pub audiences: Vec<String>,
+    /// A token must be of one of these (`iss`); if there are none, `iss` is not looked at.
+    pub issuers: Vec<String>,
+}
+
+/// A file of keys, and of what kind. The kind is never guessed: a public key that is taken for a secret lets
+/// everybody sign.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyFile {
+    /// The secret of HS256: the bytes of the file, without a line end after them.
+    Secret(PathBuf),
+    /// Public keys of RS256, ES256 or EdDSA, as PEM or as a JWKS (RFC 7517).
+    Public(PathBuf),
 }
 
 /// What stands between the clients and the client plane.

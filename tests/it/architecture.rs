@@ -18,11 +18,12 @@ const MAY_IMPORT: [(&str, &[&str]); 9] = [
 ];
 
 /// Crates that one place alone, or a few, may name.
-const CONFINED: [(&str, &[&str]); 5] = [
+const CONFINED: [(&str, &[&str]); 6] = [
     ("dashmap", &["session/registry.rs"]),
     ("tungstenite", &["clients/", "admin/query_socket.rs", "edge/websocket.rs", "query_client.rs", "load/"]),
     ("chrono", &["cli/", "load/", "edge/clock.rs", "admin/history.rs", "session/filter/operand.rs"]),
     ("clap", &["cli/"]),
+    ("jsonwebtoken", &["clients/identity/"]),
     ("ppp", &["clients/proxy.rs"]),
 ];
 

@@ -12,6 +12,7 @@ mod harness;
 mod identity;
 mod life;
 mod lives;
+mod proxies;
 mod query;
 mod readme;
 mod real_clients;

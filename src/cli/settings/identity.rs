@@ -5,7 +5,9 @@ use http::HeaderName;
 use serde::Deserialize;
 
 use super::Settings;
-use crate::config::{ForwardedHeader, IdentityConfig, IdentityMode, ProxyConfig, TrustedProxies};
+use crate::config::{
+    ForwardedHeader, IdentityConfig, IdentityMode, JwtConfig, KeyFile, ProxyConfig, TrustedProxies,
+};
 
 /// Where a client's user name comes from (PROTOCOL 2.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
@@ -13,6 +15,8 @@ use crate::config::{ForwardedHeader, IdentityConfig, IdentityMode, ProxyConfig, 
 pub(super) enum IdentityKind {
     /// From the client, unverified.
     Open,
+    /// From a verified token.
+    Jwt,
     /// From a trusted proxy's header.
     Header,
 }
@@ -63,16 +67,55 @@ impl Settings {
         let kind = self.identity.unwrap_or(IdentityKind::Open);
         let mode = match kind {
             IdentityKind::Open => IdentityMode::Open,
+            IdentityKind::Jwt => IdentityMode::Jwt(self.jwt()?),
             IdentityKind::Header => self.header(proxies)?,
         };
+        // What is set and not heeded looks like protection and is none.
+        let of_jwt = [
+            ("jwt-secret-file", self.jwt_secret_file.is_some()),
+            ("jwt-key-file", self.jwt_key_file.is_some()),
+            ("jwt-claim", self.jwt_claim.is_some()),
+            ("jwt-audience", self.jwt_audience.is_some()),
+            ("jwt-issuer", self.jwt_issuer.is_some()),
+            ("token-grace", self.token_grace.is_some()),
+        ];
+        if kind != IdentityKind::Jwt
+            && let Some((name, _)) = of_jwt.iter().find(|(_, is_set)| *is_set)
+        {
+            return Err(format!("{name} needs identity jwt"));
+        }
         if kind != IdentityKind::Header && self.identity_header.is_some() {
             return Err("identity-header needs identity header".to_owned());
         }
         let required = self.require_identity.unwrap_or(false);
         if required && kind == IdentityKind::Open {
-            return Err("require-identity needs identity header: open verifies nobody".to_owned());
+            return Err("require-identity needs identity jwt or header: open verifies nobody".to_owned());
         }
         Ok(IdentityConfig { mode, required })
+    }
+
+    fn jwt(&self) -> Result<JwtConfig, String> {
+        let keys = match (&self.jwt_secret_file, &self.jwt_key_file) {
+            (Some(secret), None) => KeyFile::Secret(secret.clone()),
+            (None, Some(keys)) => KeyFile::Public(keys.clone()),
+            (None, None) => {
+                return Err(
+                    "identity jwt needs jwt-key-file (public keys, PEM or JWKS) or jwt-secret-file (HS256): \
+                            without one no token can be verified"
+                        .to_owned(),
+                );
+            }
+            (Some(_), Some(_)) => {
+                return Err("jwt-key-file and jwt-secret-file are two: say which one signs tokens".to_owned());
+            }
+        };
+        let claim = self.jwt_claim.clone().unwrap_or_else(|| "sub".to_owned());
+        let audiences = names("jwt-audience", self.jwt_audience.as_deref())?;
+        let issuers = names("jwt-issuer", self.jwt_issuer.as_deref())?;
+        if claim.is_empty() {
+            return Err("jwt-claim must not be empty".to_owned());
+        }
+        Ok(JwtConfig { keys, claim, audiences, issuers })
     }
 
     fn header(&self, proxies: &ProxyConfig) -> Result<IdentityMode, String> {
@@ -85,6 +128,16 @@ impl Settings {
         })?;
         Ok(IdentityMode::Header(name))
     }
+}
+
+/// A list that is set and names nobody would switch off what it is set for.
+fn names(setting: &str, list: Option<&[String]>) -> Result<Vec<String>, String> {
+    let Some(list) = list else { return Ok(Vec::new()) };
+    let list: Vec<_> = list.iter().map(|name| name.trim().to_owned()).collect();
+    if list.is_empty() || list.iter().any(String::is_empty) {
+        return Err(format!("{setting} names nobody"));
+    }
+    Ok(list)
 }
 
 #[cfg(test)]
@@ -115,9 +168,28 @@ mod tests {
         refused("proxy-protocol = true", "proxy-protocol needs trusted-proxies");
         refused("identity = 'header'", "identity header needs trusted-proxies");
         refused("identity-header = 'X-User'", "identity-header needs identity header");
+        refused("identity = 'jwt'", "identity jwt needs jwt-key-file");
+        refused("identity = 'jwt'\njwt-key-file = 'a'\njwt-secret-file = 'b'", "say which one signs");
+        refused("identity = 'jwt'\njwt-key-file = 'a'\njwt-audience = ['']", "jwt-audience names nobody");
+        refused("identity = 'jwt'\njwt-key-file = 'a'\njwt-issuer = []", "jwt-issuer names nobody");
+        refused("identity = 'jwt'\njwt-key-file = 'a'\njwt-claim = ''", "jwt-claim must not be empty");
+        for set in ["jwt-key-file = 'a'", "jwt-secret-file = 'a'", "jwt-issuer = ['a']", "token-grace = '1s'"]
+        {
+            refused(set, "needs identity jwt");
+        }
         refused("require-identity = true", "require-identity needs identity");
         let file = "identity = 'header'\ntrusted-proxies = ['10.0.0.1']\nidentity-header = 'a b'";
         refused(file, "identity-header \"a b\" is no header name");
+    }
+
+    #[test]
+    fn tokens_are_judged_by_what_is_written() {
+        let file = "identity = 'jwt'\njwt-key-file = 'keys.json'\njwt-claim = 'name'\njwt-issuer = ['a', ' b']\n\
+                    listen = '0.0.0.0:8080'\ntoken-grace = '3s'";
+        let clients = check(file).unwrap();
+        let IdentityMode::Jwt(jwt) = clients.identity.mode else { panic!("{:?}", clients.identity) };
+        assert_eq!((jwt.keys, &*jwt.claim), (KeyFile::Public("keys.json".into()), "name"));
+        assert_eq!((jwt.issuers.len(), jwt.audiences.len(), clients.rules.token_grace_ms), (2, 0, 3_000));
     }
 
     #[test]
