@@ -1,8 +1,13 @@
 //! The one validated configuration that a server runs by. Where the values come from (flags, environment, a
 //! file) is the command line's business.
 
+mod identity;
+
 use std::{net::SocketAddr, time::Duration};
 
+pub use self::identity::{
+    ForwardedHeader, IdentityConfig, IdentityMode, JwtConfig, KeyFile, ProxyConfig, TrustedProxies,
+};
 use crate::session::{Limits, Rules};
 
 /// Everything a server needs to know besides its listeners.
@@ -19,6 +24,10 @@ pub struct Config {
 /// The client plane: what a client may do.
 #[derive(Clone, Debug)]
 pub struct ClientsConfig {
+    /// Who clients are.
+    pub identity: IdentityConfig,
+    /// What stands between them and this server.
+    pub proxies: ProxyConfig,
     /// The largest message, in payload bytes. A larger one ends its connection with 1009.
     pub max_message_bytes: usize,
     /// Send every application message back.
@@ -85,6 +94,8 @@ pub struct DrainConfig {
 impl Default for ClientsConfig {
     fn default() -> Self {
         Self {
+            identity: IdentityConfig::default(),
+            proxies: ProxyConfig::default(),
             max_message_bytes: 64 * 1024,
             echo: false,
             allowed_origins: Vec::new(),

@@ -79,6 +79,10 @@
 //!   costs next to nothing and an idle server does nothing to keep it.
 //! - **A resume token carries the session's id in the clear**, before its 128 secret bits: the session is found by what
 //!   is no secret, and the secret is then compared in constant time.
+//! - **The kind of a key file is said, not guessed**, and the algorithm is the key's: a public key that is taken for a
+//!   secret lets everybody sign. The file is polled, which finds a replaced link on any file system.
+//! - **What proxies wrote is read from its end.** There the nearest one wrote; left of it a client may have put anything,
+//!   such as a quote that is never closed, and none of it may hide what the proxy added.
 //! - **A failing connection is read on after its close frame**: a socket closed with unread data is reset, and the
 //!   reset may destroy the frame that says why.
 

@@ -5,7 +5,13 @@ use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, time};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{admin::AdminPlane, clients::ClientPlane, config::Config, edge::clock::Clock, session::Registry};
+use crate::{
+    admin::AdminPlane,
+    clients::{ClientPlane, check_identity},
+    config::Config,
+    edge::clock::Clock,
+    session::Registry,
+};
 
 /// The two sockets of section 1 of the protocol.
 #[derive(Debug)]
@@ -40,6 +46,16 @@ pub struct Drained {
     pub connections: usize,
     /// Those among them that were still there after the grace period.
     pub cut: usize,
+}
+
+/// Whether a server can run by this: whether the files that it names hold what they should. To be asked before
+/// anything is bound, since [`run`] serves in any case, and without keys it takes no token.
+///
+/// # Errors
+///
+/// The setting, the file, and what is wrong with it, in one line.
+pub fn check(config: &Config) -> Result<(), String> {
+    check_identity(&config.clients.identity)
 }
 
 /// Serves until `shutdown` completes, then drains: nobody comes in any more, every connection is sent 1001, and

@@ -119,6 +119,7 @@ fn joining(n: usize) -> Joining {
         page_id: format!("p{n}").into(),
         page_path: None,
         resume: None,
+        expires_ms: None,
         wants_token: false,
         outlet: Arc::new(Deaf),
     }

@@ -251,6 +251,7 @@ fn joining(n: usize, sessions: usize, outlet: &Arc<dyn Outlet>) -> Joining {
         page_id: format!("{:08x}", n.wrapping_mul(0x9e37_79b9) & 0xffff_ffff).into(),
         page_path: None,
         resume: None,
+        expires_ms: None,
         wants_token: false,
         outlet: outlet.clone(),
     }

@@ -15,7 +15,10 @@ use super::{
     Failure, Outcome, descriptors,
     settings::{Checked, LogLevel, Settings},
 };
-use crate::server::{self, Drained, Listeners};
+use crate::{
+    config::IdentityMode,
+    server::{self, Drained, Listeners},
+};
 
 /// Run the server: clients connect to one address, administrators ask at the other
 #[derive(Debug, Args)]
@@ -30,6 +33,7 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: Arguments) -> Outcome {
     let file = arguments.config.as_deref().map(Settings::read).transpose()?.unwrap_or_default();
     let settings = arguments.settings.or(file).check(descriptors::raise())?;
+    server::check(&settings.config).map_err(Failure::Usage)?;
     descriptors::make_room(settings.config.clients.max_open);
     log_to_stderr(settings.log);
     super::runtime()?.block_on(serve(settings))
@@ -38,7 +42,8 @@ pub(super) fn run(arguments: Arguments) -> Outcome {
 async fn serve(settings: Checked) -> Outcome {
     let shutdown = super::interrupted()?;
     let listeners = Listeners::bind(settings.listen, settings.admin_listen).await?;
-    announce(listeners.clients.local_addr()?, listeners.admin.local_addr()?);
+    let is_open = matches!(settings.config.clients.identity.mode, IdentityMode::Open);
+    announce(listeners.clients.local_addr()?, listeners.admin.local_addr()?, is_open);
     for warning in settings.warnings {
         tracing::warn!("{warning}");
     }
@@ -70,12 +75,14 @@ async fn signalled_again(drain_begun: oneshot::Receiver<()>) {
 }
 
 /// Says where the server is and what to try next. A server whose words nobody reads serves all the same.
-fn announce(clients: SocketAddr, admin: SocketAddr) {
+fn announce(clients: SocketAddr, admin: SocketAddr, is_open: bool) {
+    // Of no use where names are not what the client says.
+    let name = if is_open { "?username=you" } else { "" };
     let (clients, admin) = (reachable(clients), reachable(admin));
     let option = if admin.port() == 8081 { String::new() } else { format!(" --admin http://{admin}") };
     let _ = writeln!(
         std::io::stdout(),
-        "clients connect to  ws://{clients}/ws/{{project}}?username=you\n\
+        "clients connect to  ws://{clients}/ws/{{project}}{name}\n\
          administrators ask  http://{admin}/api/v1/session-info  (or the query socket ws://{admin}/query)\n\
          try in another terminal:  headcount sessions{option} --watch 2s"
     );

@@ -1,10 +1,22 @@
 //! What `serve` can be told, by flag, by environment or by file; the first of these that says it wins.
 
-use std::{fs, net::SocketAddr, path::Path, time::Duration};
+mod identity;
+mod lists;
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
+use self::{
+    identity::{ForwardedBy, IdentityKind},
+    lists::{address, hosts, origins},
+};
 use super::{
     Failure,
     units::{IdleTimes, Size, Span},
@@ -13,18 +25,6 @@ use crate::{
     config::{AdminConfig, ClientsConfig, Config, DrainConfig, Rates, check_exposure},
     session::{Limits, OneSessionPerUser, Rules, Windows},
 };
-
-/// Where a client's user name comes from (PROTOCOL 2.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum IdentityMode {
-    /// From the client, unverified.
-    Open,
-    /// From a verified token (not in this build).
-    Jwt,
-    /// From a trusted proxy's header (not in this build).
-    Header,
-}
 
 /// What becomes of a user's second login.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
@@ -48,9 +48,39 @@ pub(super) struct Settings {
     /// Where administrators ask [default: 127.0.0.1:8081]
     #[arg(long, env = "HEADCOUNT_ADMIN_LISTEN", value_name = "ADDRESS")]
     admin_listen: Option<String>,
-    /// Where user names come from [default: open]
+    /// Where user names come from: open (what the client claims), jwt or header [default: open]
     #[arg(long, env = "HEADCOUNT_IDENTITY", value_name = "MODE")]
-    identity: Option<IdentityMode>,
+    identity: Option<IdentityKind>,
+    /// Refuse clients without a verified identity, rather than listing them as Unauthenticated
+    #[arg(long, env = "HEADCOUNT_REQUIRE_IDENTITY", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    require_identity: Option<bool>,
+    /// With identity jwt: the file of the secret that tokens are signed with (HS256)
+    #[arg(long, env = "HEADCOUNT_JWT_SECRET_FILE", value_name = "FILE")]
+    jwt_secret_file: Option<PathBuf>,
+    /// With identity jwt: the file of public keys, PEM or JWKS (RS256, ES256, EdDSA); read again when it changes
+    #[arg(long, env = "HEADCOUNT_JWT_KEY_FILE", value_name = "FILE")]
+    jwt_key_file: Option<PathBuf>,
+    /// The claim that names the user [default: sub]
+    #[arg(long, env = "HEADCOUNT_JWT_CLAIM", value_name = "NAME")]
+    jwt_claim: Option<String>,
+    /// A token must be meant for one of these (aud), comma-separated [default: aud is not looked at]
+    #[arg(long, env = "HEADCOUNT_JWT_AUDIENCE", value_name = "NAMES", value_delimiter = ',')]
+    jwt_audience: Option<Vec<String>>,
+    /// A token must be of one of these (iss), comma-separated [default: iss is not looked at]
+    #[arg(long, env = "HEADCOUNT_JWT_ISSUER", value_name = "NAMES", value_delimiter = ',')]
+    jwt_issuer: Option<Vec<String>>,
+    /// With identity header: the header in which trusted proxies name the user [default: X-Forwarded-User]
+    #[arg(long, env = "HEADCOUNT_IDENTITY_HEADER", value_name = "NAME")]
+    identity_header: Option<String>,
+    /// Networks of the proxies whose word on clients is taken, comma-separated: 10.0.0.0/8,fd00::/8
+    #[arg(long, env = "HEADCOUNT_TRUSTED_PROXIES", value_name = "NETWORKS", value_delimiter = ',')]
+    trusted_proxies: Option<Vec<String>>,
+    /// Where they write the client's address: x-forwarded-for, forwarded or none [default: x-forwarded-for]
+    #[arg(long, env = "HEADCOUNT_FORWARDED_HEADER", value_name = "HEADER")]
+    forwarded_header: Option<ForwardedBy>,
+    /// They begin every connection with a PROXY protocol header, of version 1 or 2
+    #[arg(long, env = "HEADCOUNT_PROXY_PROTOCOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    proxy_protocol: Option<bool>,
     /// Let the admin plane listen on the network with nothing to protect it
     #[arg(long, env = "HEADCOUNT_INSECURE_ADMIN", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     insecure_admin: Option<bool>,
@@ -111,6 +141,9 @@ pub(super) struct Settings {
     /// How long a session whose last page is reloaded waits for it [default: 5s]
     #[arg(long, env = "HEADCOUNT_RELOAD_GRACE", value_name = "TIME")]
     reload_grace: Option<Span>,
+    /// How long a session may go on after its token has expired [default: 30s]
+    #[arg(long, env = "HEADCOUNT_TOKEN_GRACE", value_name = "TIME")]
+    token_grace: Option<Span>,
     /// How many ended sessions are remembered [default: 10000]
     #[arg(long, env = "HEADCOUNT_MAX_ENDED", value_name = "N")]
     max_ended: Option<usize>,
@@ -183,6 +216,16 @@ impl Settings {
             listen: self.listen.or(file.listen),
             admin_listen: self.admin_listen.or(file.admin_listen),
             identity: self.identity.or(file.identity),
+            require_identity: self.require_identity.or(file.require_identity),
+            jwt_secret_file: self.jwt_secret_file.or(file.jwt_secret_file),
+            jwt_key_file: self.jwt_key_file.or(file.jwt_key_file),
+            jwt_claim: self.jwt_claim.or(file.jwt_claim),
+            jwt_audience: self.jwt_audience.or(file.jwt_audience),
+            jwt_issuer: self.jwt_issuer.or(file.jwt_issuer),
+            identity_header: self.identity_header.or(file.identity_header),
+            trusted_proxies: self.trusted_proxies.or(file.trusted_proxies),
+            forwarded_header: self.forwarded_header.or(file.forwarded_header),
+            proxy_protocol: self.proxy_protocol.or(file.proxy_protocol),
             insecure_admin: self.insecure_admin.or(file.insecure_admin),
             max_message_bytes: self.max_message_bytes.or(file.max_message_bytes),
             echo: self.echo.or(file.echo),
@@ -206,6 +249,7 @@ impl Settings {
             resume_window: self.resume_window.or(file.resume_window),
             resume_window_mobile: self.resume_window_mobile.or(file.resume_window_mobile),
             reload_grace: self.reload_grace.or(file.reload_grace),
+            token_grace: self.token_grace.or(file.token_grace),
             max_ended: self.max_ended.or(file.max_ended),
             request_timeout: self.request_timeout.or(file.request_timeout),
             grace_period: self.grace_period.or(file.grace_period),
@@ -224,10 +268,6 @@ impl Settings {
     pub(super) fn check(self, descriptors: usize) -> Result<Checked, Failure> {
         let listen = address("listen", self.listen.as_deref().unwrap_or("127.0.0.1:8080"))?;
         let admin_listen = address("admin-listen", self.admin_listen.as_deref().unwrap_or("127.0.0.1:8081"))?;
-        if let Some(mode @ (IdentityMode::Jwt | IdentityMode::Header)) = self.identity {
-            let message = format!("identity {mode:?} is not in this build; open is").to_lowercase();
-            return Err(Failure::Usage(message));
-        }
         let insecure_admin = self.insecure_admin.unwrap_or(false);
         check_exposure(listen, self.identity.is_some(), admin_listen, insecure_admin)
             .map_err(Failure::Usage)?;
@@ -240,6 +280,8 @@ impl Settings {
                 places.sessions
             ));
         }
+        let proxies = self.proxies().map_err(Failure::Usage)?;
+        let identity = self.identity_config(&proxies).map_err(Failure::Usage)?;
         let clients = ClientsConfig::default();
         let admin = AdminConfig::default();
         let request_timeout =
@@ -255,6 +297,8 @@ impl Settings {
             warnings,
             config: Config {
                 clients: ClientsConfig {
+                    identity,
+                    proxies,
                     max_message_bytes,
                     echo: self.echo.unwrap_or(false),
                     allowed_origins: origins("allowed-origins", self.allowed_origins)?,
@@ -293,7 +337,7 @@ impl Settings {
         let window = |set: Option<Span>, default| {
             set.map_or(default, |span| u64::try_from(span.0.as_millis()).unwrap_or(u64::MAX))
         };
-        let Rules { limits, windows, max_ended, .. } = ClientsConfig::default().rules;
+        let Rules { limits, windows, max_ended, token_grace_ms, .. } = ClientsConfig::default().rules;
         Rules {
             limits: Limits {
                 max_sessions: limit(self.max_sessions, Some(places.sessions)),
@@ -328,6 +372,7 @@ impl Settings {
                 },
             ),
             idle_ms: self.idle_timeout.map_or([None; 4], |times| times.0),
+            token_grace_ms: window(self.token_grace, token_grace_ms),
         }
     }
 }
@@ -341,48 +386,6 @@ fn more_than_nothing(name: &str, set: Option<Span>, default: Duration) -> Result
         Duration::ZERO => Err(Failure::Usage(format!("{name} must be more than 0"))),
         span => Ok(span),
     }
-}
-
-/// Origins as a browser writes them: one that could never match would be a hole in somebody's plan.
-fn origins(name: &str, list: Option<Vec<String>>) -> Result<Vec<String>, Failure> {
-    let list: Vec<_> = list.unwrap_or_default().iter().map(|entry| entry.trim().to_owned()).collect();
-    for entry in &list {
-        let good = entry.parse::<http::Uri>().is_ok_and(|uri| {
-            let host = uri.host().unwrap_or_default();
-            let written = format!(
-                "{}://{}",
-                uri.scheme_str().unwrap_or_default(),
-                uri.authority().map_or("", |a| a.as_str())
-            );
-            !host.is_empty()
-                && !host.contains('*')
-                && written.eq_ignore_ascii_case(entry)
-                && !entry.contains('@')
-        });
-        if !good {
-            return Err(Failure::Usage(format!(
-                "{name} {entry:?} is no origin: write it like https://hmi.example or http://10.0.0.5:3000"
-            )));
-        }
-    }
-    Ok(list)
-}
-
-/// Host names and addresses without a port: `Host` is compared without its port.
-fn hosts(list: Option<Vec<String>>) -> Result<Vec<String>, Failure> {
-    let list: Vec<_> = list.unwrap_or_default().iter().map(|entry| entry.trim().to_owned()).collect();
-    for entry in &list {
-        let named = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
-        let v6 = entry.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-        let good = v6.is_some_and(|v6| v6.parse::<std::net::Ipv6Addr>().is_ok())
-            || (!entry.is_empty() && entry.chars().all(named));
-        if !good {
-            return Err(Failure::Usage(format!(
-                "allowed-hosts {entry:?} is no host name: write it like admin.plant or [fd00::1], without a port"
-            )));
-        }
-    }
-    Ok(list)
 }
 
 /// How the descriptors are shared out, so that no plane can take those of the other.
@@ -402,14 +405,6 @@ impl Places {
         let sessions = descriptors.saturating_sub(admin + beside_sessions + OTHERS);
         Self { sessions: sessions.clamp(1, 100_000), beside_sessions, admin }
     }
-}
-
-fn address(name: &str, text: &str) -> Result<SocketAddr, Failure> {
-    // Tests and habit say localhost; no other name may decide which network is listened on.
-    let numeric = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
-    numeric.as_deref().unwrap_or(text).parse().map_err(|_| {
-        Failure::Usage(format!("{name} {text:?} is no address: write it like 127.0.0.1:8080 or [::]:8080"))
-    })
 }
 
 #[cfg(test)]
@@ -461,8 +456,6 @@ mod tests {
         refused("admin-listen = 'plant:8081'", "admin-listen \"plant:8081\" is no address");
         refused("admin-listen = '0.0.0.0:8081'", "--insecure-admin");
         refused("listen = '[::]:8080'", "--identity open");
-        refused("identity = 'jwt'", "identity jwt is not in this build");
-        refused("identity = 'header'", "identity header is not in this build");
         refused("max-message-bytes = 0", "max-message-bytes");
         for bad in ["https://hmi.example/", "hmi.example", "*", "https://*", "null", "https://a@b", ""] {
             refused(&format!("allowed-origins = ['{bad}']"), "allowed-origins");

@@ -1,4 +1,4 @@
-use std::{convert::Infallible, future::ready, net::IpAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::ready, net::SocketAddr, sync::Arc, time::Duration};
 
 use http::Request;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -13,14 +13,17 @@ use tokio_util::{
 };
 
 use super::{
+    address::Peer,
     connection::{READ_BYTES, Task},
     control,
     heart::Heart,
+    identity::Identities,
     pace::Gate,
+    proxy,
     upgrade::{self, Admitted},
 };
 use crate::{
-    config::ClientsConfig,
+    config::{ClientsConfig, ProxyConfig},
     edge::{
         accept::{Accepted, MAX_REQUEST_HEAD, accept},
         clock::Clock,
@@ -47,6 +50,7 @@ pub(crate) struct ClientPlane {
     pub(super) clock: Clock,
     pub(super) heart: Heart,
     pub(super) gate: Gate,
+    pub(super) identities: Identities,
     /// Everybody is asked to leave, and nobody may come in.
     draining: CancellationToken,
     /// Whoever is still there is cut.
@@ -66,6 +70,7 @@ impl ClientPlane {
         Self {
             heart: Heart::new(config.heartbeat),
             gate: Gate::default(),
+            identities: Identities::new(&config.identity),
             config,
             registry,
             clock,
@@ -85,6 +90,7 @@ impl ClientPlane {
         tokio::select! {
             () = accepting => {}
             () = self.expire() => {}
+            () = self.identities.keep_keys() => {}
         }
         self.heart.cut();
     }
@@ -138,9 +144,10 @@ impl ClientPlane {
     /// Reads requests until one is let in, then gives its stream to a task of its own: this one's state,
     /// several KiB of HTTP, is gone while the session lives.
     async fn greet(self: Arc<Self>, accepted: Accepted) {
-        let Accepted { stream, peer, place, .. } = accepted;
+        let Accepted { mut stream, peer, place, .. } = accepted;
         let mut admitted = None;
-        let Some((stream, already_read)) = self.read_requests(stream, peer.ip(), &mut admitted).await else {
+        let Some(sender) = self.sender(&mut stream, peer).await else { return };
+        let Some((stream, already_read)) = self.read_requests(stream, sender, &mut admitted).await else {
             return;
         };
         let Some((admitted, task)) = admitted else { return };
@@ -148,11 +155,29 @@ impl ClientPlane {
         tokio::spawn(Task::new(stream, &already_read, admitted, self, (place, task)));
     }
 
+    /// Who sends what comes over this connection: whoever made it, or whom a trusted proxy makes it for. `None` if a
+    /// proxy does not say so as it must.
+    async fn sender(&self, stream: &mut TcpStream, peer: SocketAddr) -> Option<Peer> {
+        let ProxyConfig { trusted, proxy_protocol, .. } = &self.config.proxies;
+        let sender = Peer::at(peer.ip(), trusted);
+        // From anybody else no header is taken: it would be a client's.
+        if !proxy_protocol || !sender.is_trusted {
+            return Some(sender);
+        }
+        let reading = time::timeout(self.config.request_timeout, proxy::read(stream, sender, trusted));
+        match self.cut.run_until_cancelled(reading).await? {
+            Ok(Ok(sender)) => return Some(sender),
+            Ok(Err(error)) => tracing::debug!(%peer, %error, "a proxy did not say whom it connects for"),
+            Err(_) => tracing::debug!(%peer, "a proxy did not say in time whom it connects for"),
+        }
+        None
+    }
+
     /// Serves HTTP until a WebSocket is granted; answers the stream and what was read beyond the request.
     async fn read_requests(
         &self,
         stream: TcpStream,
-        peer: IpAddr,
+        peer: Peer,
         admitted: &mut Option<(Admitted, TaskTrackerToken)>,
     ) -> Option<(TcpStream, bytes::Bytes)> {
         let admitted = std::sync::Mutex::new(admitted);

@@ -1,6 +1,6 @@
 //! What a client says of itself in the URL of its WebSocket (PROTOCOL 2.1).
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use percent_encoding::percent_decode_str;
 
@@ -21,8 +21,7 @@ const MAX_PAGE_PATH_CHARS: usize = 512;
 const MAX_USERNAME_CHARS: usize = 256;
 const MAX_DESIGNER_ID_CHARS: usize = 64;
 
-/// Every query parameter that the client plane knows. `access_token` is taken and not heeded: there is no mode yet
-/// that verifies one.
+/// Every query parameter that the client plane knows.
 const KNOWN: [&str; 7] =
     ["pageId", "pagePath", "scope", "username", "resumeToken", "designerId", "access_token"];
 
@@ -39,6 +38,23 @@ pub(super) struct Params {
     pub(super) designer_id: Option<Arc<str>>,
     /// The session to come back to; a token that is none is no error (PROTOCOL 2.4).
     pub(super) resume: Option<ResumeToken>,
+    pub(super) access_token: Option<AccessToken>,
+}
+
+/// A token as it was given. It is shown to nobody: not in a log, not in an answer.
+pub(super) struct AccessToken(String);
+
+impl AccessToken {
+    /// The token, for whoever verifies it.
+    pub(super) fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for AccessToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AccessToken(…)")
+    }
 }
 
 impl Params {
@@ -68,8 +84,9 @@ impl Params {
             page_id: page,
             page_path: page_path(query.take("pagePath"))?,
             scope,
-            username: optional("username", query.take("username"), MAX_USERNAME_CHARS)?,
+            username: query.take("username").map_or(Ok(None), |name| username(&name))?,
             resume: query.take("resumeToken").and_then(|token| ResumeToken::read(&token)),
+            access_token: query.take("access_token").map(AccessToken),
             designer_id,
         })
     }
@@ -124,6 +141,15 @@ pub(super) fn page_path(raw: Option<String>) -> Result<Option<Arc<str>>, Refusal
     optional("pagePath", raw, MAX_PAGE_PATH_CHARS)
 }
 
+/// A user's name, cleaned, wherever it comes from; an empty one is none.
+///
+/// # Errors
+///
+/// 400, naming the limit.
+pub(super) fn username(raw: &str) -> Result<Option<Arc<str>>, Refusal> {
+    optional("username", Some(raw.to_owned()), MAX_USERNAME_CHARS)
+}
+
 fn optional(name: &str, raw: Option<String>, max: usize) -> Result<Option<Arc<str>>, Refusal> {
     let text = raw.map(|raw| text(name, &raw, 0, max)).transpose()?;
     Ok(text.filter(|text| !text.is_empty()))
@@ -176,6 +202,19 @@ mod tests {
         assert_eq!(params.page_id.chars().count(), 128);
         assert_eq!(params.project.chars().count(), 128);
         assert_eq!(params.username, None);
+    }
+
+    #[test]
+    fn a_token_is_not_shown() {
+        let params = Params::read("p", Some("access_token=secret.of.ann")).unwrap();
+        assert_eq!(params.access_token.as_ref().unwrap().reveal(), "secret.of.ann");
+        assert!(!format!("{params:?}").contains("secret"), "{params:?}");
+        for query in
+            ["access_token=secret&access_token=secret", "Access_Token=secret", "access_token=%ffsecret"]
+        {
+            let refusal = Params::read("p", Some(query)).unwrap_err();
+            assert!(!refusal.message.contains("secret"), "{}", refusal.message);
+        }
     }
 
     #[test]

@@ -5,7 +5,13 @@ use std::{net::IpAddr, sync::Arc};
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use uuid::Uuid;
 
-use super::{line::Line, listener::ClientPlane, params::Params};
+use super::{
+    address::Peer,
+    identity::{Asked, Known},
+    line::Line,
+    listener::ClientPlane,
+    params::Params,
+};
 use crate::{
     edge::{
         origin::{check_origin, host_header},
@@ -31,11 +37,12 @@ pub(super) struct Admitted {
 /// The client has joined before it can see the 101, so whoever asks after that finds it.
 pub(super) fn answer<B>(
     request: &Request<B>,
-    peer: IpAddr,
+    peer: Peer,
     plane: &ClientPlane,
 ) -> (Response<Body>, Option<Admitted>) {
     let ClientPlane { config, registry, .. } = plane;
     let now_ms = plane.clock.now_ms();
+    let client = peer.client(request.headers(), &config.proxies);
     let answer = || {
         check_origin(request.headers(), &config.allowed_origins)?;
         let path = request.uri().path();
@@ -52,15 +59,22 @@ pub(super) fn answer<B>(
             return Err(Refusal::new(StatusCode::BAD_REQUEST, "bad_handshake", message));
         }
         if let Some(rate) = config.rates.connects
-            && !plane.gate.lets_in(peer, rate, now_ms)
+            && !plane.gate.lets_in(client, rate, now_ms)
         {
             let message = format!("too many connections from this address in a second: the limit is {rate}");
             return Err(Refusal::new(StatusCode::TOO_MANY_REQUESTS, "too_fast", message).retry_after());
         }
-        let params = Params::read(project, request.uri().query())?;
+        let mut params = Params::read(project, request.uri().query())?;
+        let asked = Asked {
+            peer,
+            headers: request.headers(),
+            username: params.username.take(),
+            access_token: params.access_token.take(),
+        };
+        let known = plane.identities.identify(asked, plane.clock)?;
         let line = Arc::new(Line::new(websocket::offers(request.headers(), SUBPROTOCOL), now_ms));
         let page_id = params.page_id.clone();
-        let joining = joining(params, peer, request.headers(), &line);
+        let joining = joining(params, known, client, request.headers(), &line);
         let membership = registry.join(joining, now_ms).map_err(refuse_join)?;
         if line.speaks_headcount() {
             websocket::choose(&mut response, SUBPROTOCOL);
@@ -68,7 +82,7 @@ pub(super) fn answer<B>(
         Ok((response, Some(Admitted { membership, page_id, line })))
     };
     answer().unwrap_or_else(|refusal: Refusal| {
-        tracing::debug!(%peer, status = refusal.status.as_u16(), reason = ?refusal.message, "refused");
+        tracing::debug!(peer = %peer.address, %client, status = refusal.status.as_u16(), reason = ?refusal.message, "refused");
         (refusal.into_response(), None)
     })
 }
@@ -86,24 +100,24 @@ fn health(method: &Method) -> Result<Response<Body>, Refusal> {
     }
 }
 
-fn joining(params: Params, peer: IpAddr, headers: &HeaderMap, line: &Arc<Line>) -> Joining {
+fn joining(params: Params, known: Known, client: IpAddr, headers: &HeaderMap, line: &Arc<Line>) -> Joining {
     let user_agent =
         headers.get(header::USER_AGENT).map_or_else(String::new, |value| text::user_agent(value.as_bytes()));
     let scope = params.scope.unwrap_or_else(|| SessionScope::from_user_agent(&user_agent));
     Joining {
         identity: Identity {
             id: params.designer_id.unwrap_or_else(|| Uuid::new_v4().to_string().into()),
-            username: params.username.unwrap_or_else(|| UNAUTHENTICATED.into()),
-            authorized: false,
+            username: known.username.unwrap_or_else(|| UNAUTHENTICATED.into()),
+            authorized: known.authorized,
             project: params.project,
             scope,
-            // An IPv4 client of a dual-stack listener is that IPv4 client.
-            client_address: peer.to_canonical(),
+            client_address: client,
             user_agent: user_agent.into(),
         },
         page_id: params.page_id,
         page_path: params.page_path,
         resume: params.resume,
+        expires_ms: known.expires_ms,
         wants_token: line.speaks_headcount(),
         outlet: line.clone(),
     }

@@ -28,6 +28,12 @@ impl Clock {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
+    /// The wall's time as it is now, in milliseconds since 1970: unlike all else here, it follows the wall's changes.
+    /// For comparing with times that others wrote.
+    pub(crate) fn wall_unix_ms() -> u64 {
+        u64::try_from(Utc::now().timestamp_millis()).unwrap_or(0)
+    }
+
     /// A moment of this clock as the wall shows it: RFC 3339 in UTC, with milliseconds.
     pub(crate) fn rfc3339(self, at_ms: u64) -> String {
         self.at(at_ms).to_rfc3339_opts(SecondsFormat::Millis, true)

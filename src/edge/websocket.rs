@@ -86,7 +86,12 @@ fn items(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
 
 /// Whether the client offers this subprotocol.
 pub(crate) fn offers(headers: &HeaderMap, subprotocol: &str) -> bool {
-    items(headers, header::SEC_WEBSOCKET_PROTOCOL).any(|offered| offered == subprotocol)
+    offered(headers).any(|offered| offered == subprotocol)
+}
+
+/// The subprotocols that the client offers.
+pub(crate) fn offered(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    items(headers, header::SEC_WEBSOCKET_PROTOCOL)
 }
 
 /// Chooses a subprotocol in the answer.

@@ -2,14 +2,29 @@
 
 use std::sync::Arc;
 
-use super::{EndReason, Order, Outlet, Registry, outlet};
+use super::{EndReason, Order, Outlet, Registry, Session, outlet};
 
 impl Registry {
     /// Ends a session, with words for its client; answers whether it was live.
     pub fn terminate(&self, id: &str, reason: EndReason, words: &str, now_ms: u64) -> bool {
+        self.terminate_if(id, |_| true, reason, words, now_ms)
+    }
+
+    /// The same for one that `may_end`, which is asked under the guard.
+    pub(super) fn terminate_if(
+        &self,
+        id: &str,
+        may_end: impl FnOnce(&Session) -> bool,
+        reason: EndReason,
+        words: &str,
+        now_ms: u64,
+    ) -> bool {
         let mut told = Vec::new();
         let mut live = false;
-        self.change(id, now_ms, |_, presence| {
+        self.change(id, now_ms, |session, presence| {
+            if !may_end(session) {
+                return None;
+            }
             live = !presence.is_ended();
             told.extend_from_slice(presence.connections());
             presence.terminate(reason)

@@ -13,6 +13,8 @@ use super::{EndReason, Who};
 pub struct EndedSession {
     /// Who it was.
     pub who: Who,
+    /// Whether it was authorized to the end.
+    pub authorized: bool,
     /// When it began, in milliseconds of the server's clock.
     pub began_ms: u64,
     /// When it ended, likewise.

@@ -32,6 +32,7 @@
 //!     page_id: "p1".into(),
 //!     page_path: None,
 //!     resume: None,
+//!     expires_ms: None,
 //!     wants_token: false,
 //!     outlet: Arc::new(Deaf),
 //! };

@@ -659,6 +659,7 @@ impl Both {
             page_id: page.0.into(),
             page_path: page.1.map(Into::into),
             resume,
+            expires_ms: None,
             wants_token,
             outlet: ears.clone(),
         };

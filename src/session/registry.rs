@@ -133,6 +133,9 @@ impl Registry {
                 let is_taken = is_one_each.then_some(|place| self.stands_in_the_way(place));
                 let address = joining.identity.client_address;
                 self.quota.reserve(&newcomer, address, &self.rules.limits, is_taken)?;
+                if let Some(expires_ms) = joining.expires_ms {
+                    newcomer.expires_at(expires_ms);
+                }
                 // Under the entry's guard: a session is never seen without its page.
                 let mut presence = newcomer.presence();
                 let Joining { page_id, page_path, outlet, .. } = joining;
@@ -177,6 +180,12 @@ impl Registry {
         Some(session.last_action_ms().saturating_add(self.idle_ms(session)?))
     }
 
+    /// When the session is over because its token has expired, unless a newer one comes.
+    fn token_ends_ms(&self, session: &Session) -> Option<u64> {
+        let expires_ms = Some(session.expires_ms()).filter(|expires_ms| *expires_ms < u64::MAX)?;
+        Some(expires_ms.saturating_add(self.rules.token_grace_ms))
+    }
+
     fn connect(
         &self,
         session: &Session,
@@ -192,6 +201,9 @@ impl Registry {
         }
         presence.room_for(&joining.page_id, limits.max_pages_per_session).map_err(JoinError::Pages)?;
         let Joining { page_id, page_path, outlet, .. } = joining;
+        if let Some(expires_ms) = joining.expires_ms {
+            session.renew(expires_ms);
+        }
         Ok(presence.connect(page_id, page_path.clone(), outlet.clone(), now_ms))
     }
 
@@ -211,19 +223,37 @@ impl Registry {
         while let Some((at_ms, place)) = self.deadlines.due(now_ms) {
             let Some(session) = self.rows.session(place) else { continue };
             let id = session.who().id();
-            let mut is_idle = false;
+            let mut over = None;
             self.change(id, now_ms, |live, presence| {
                 if !std::ptr::eq(live, &*session) {
                     return None;
                 }
                 presence.queued_ms.take_if(|queued| queued.get() == at_ms);
                 let end = presence.expire(now_ms);
-                is_idle = end.is_none() && self.idle_at_ms(live).is_some_and(|idle_at| idle_at <= now_ms);
+                if end.is_none() {
+                    over = self.is_over(live, now_ms);
+                }
                 end
             });
-            if is_idle {
-                self.terminate(id, EndReason::Idle, "nothing was done for too long", now_ms);
+            if let Some((reason, words)) = over {
+                // Asked once more under its guard: a newer token may have come in between.
+                let may_end = |live: &Session| {
+                    std::ptr::eq(live, &*session) && self.is_over(live, now_ms).is_some()
+                };
+                self.terminate_if(id, may_end, reason, words, now_ms);
             }
+        }
+    }
+
+    /// Why a session is not to go on, and the words for its client.
+    fn is_over(&self, session: &Session, now_ms: u64) -> Option<(EndReason, &'static str)> {
+        let is_past = |at_ms: Option<u64>| at_ms.is_some_and(|at_ms| at_ms <= now_ms);
+        if is_past(self.token_ends_ms(session)) {
+            Some((EndReason::TokenExpired, "the token has expired"))
+        } else if is_past(self.idle_at_ms(session)) {
+            Some((EndReason::Idle, "nothing was done for too long"))
+        } else {
+            None
         }
     }
 
@@ -232,7 +262,8 @@ impl Registry {
         let next = if presence.is_ended() {
             None
         } else {
-            [presence.deadline_ms(), self.idle_at_ms(session)].into_iter().flatten().min()
+            let ends = [presence.deadline_ms(), self.idle_at_ms(session), self.token_ends_ms(session)];
+            ends.into_iter().flatten().min()
         };
         // Never for the moment that is being dealt with, or dealing with it would not end.
         let next = next.and_then(|at_ms| NonZeroU64::new(at_ms.max(now_ms.saturating_add(1))));

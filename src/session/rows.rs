@@ -169,7 +169,7 @@ impl Page {
             uptime_ms: now_ms.saturating_sub(row.began_ms),
             silent_ms: now_ms.saturating_sub(tally.last_comm_ms()),
             counts: tally.counts(),
-            authorized: row.who.authorized(),
+            authorized: tally.is_authorized(&row.who, now_ms),
         };
         json::write_row(out, &row.who, &moment, (row.active_pages, &row.page_ids));
     }

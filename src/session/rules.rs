@@ -15,6 +15,8 @@ pub struct Rules {
     pub one_session_per_user: OneSessionPerUser,
     /// How long a user may do nothing, in milliseconds and by scope in the order of [`SessionScope::ALL`].
     pub idle_ms: [Option<u64>; 4],
+    /// How long a session may go on after its token has expired, in milliseconds.
+    pub token_grace_ms: u64,
 }
 
 impl Default for Rules {
@@ -25,6 +27,7 @@ impl Default for Rules {
             max_ended: 10_000,
             one_session_per_user: OneSessionPerUser::Off,
             idle_ms: [None; 4],
+            token_grace_ms: 30_000,
         }
     }
 }

@@ -19,7 +19,7 @@ pub struct Identity {
     pub id: Arc<str>,
     /// The user, or [`UNAUTHENTICATED`](super::UNAUTHENTICATED).
     pub username: Arc<str>,
-    /// Whether the user name was verified.
+    /// Whether the user name was verified. Until when that holds, [`Session::is_authorized`] says.
     pub authorized: bool,
     /// The project.
     pub project: Arc<str>,
@@ -42,6 +42,8 @@ pub struct Joining {
     pub page_path: Option<Arc<str>>,
     /// The session to come back to, if the token is good; a bad one is a new session.
     pub resume: Option<ResumeToken>,
+    /// Until when the identity is authorized, in milliseconds of the server's clock; `None` is for ever.
+    pub expires_ms: Option<u64>,
     /// Whether the client shall get a token of its own.
     pub wants_token: bool,
     /// The way to the connection's task.
@@ -139,6 +141,26 @@ impl Session {
         self.last_activity_ms().unwrap_or(self.began_ms)
     }
 
+    /// Whether the user name was verified, and the token that did still holds.
+    pub fn is_authorized(&self, now_ms: u64) -> bool {
+        self.place.tally().is_authorized(&self.who, now_ms)
+    }
+
+    /// Until when the identity is authorized, if it is; the greatest number is for ever.
+    pub(super) fn expires_ms(&self) -> u64 {
+        self.place.tally().expires_ms()
+    }
+
+    /// The session has begun with a token that expires then.
+    pub(super) fn expires_at(&self, at_ms: u64) {
+        self.place.tally().set_expires_ms(at_ms);
+    }
+
+    /// A connection of the session brings a token. The one that expires last counts.
+    pub(super) fn renew(&self, expires_ms: u64) {
+        self.place.tally().renew(expires_ms);
+    }
+
     /// The open pages, lost ones among them, in the order opened.
     pub fn pages(&self) -> Vec<Page> {
         lock(&self.presence).pages().to_vec()
@@ -174,7 +196,7 @@ impl Session {
             recent_bytes_sent: counts.recent_bytes_sent,
             total_bytes_sent: counts.total_bytes_sent,
             page_ids,
-            authorized: who.authorized(),
+            authorized: tally.is_authorized(who, now_ms),
         })
     }
 
@@ -207,6 +229,7 @@ impl Session {
         let counts = self.place.tally().counts();
         EndedSession {
             who: self.who.clone(),
+            authorized: self.is_authorized(now_ms),
             began_ms: self.began_ms,
             ended_ms: now_ms,
             reason: end.reason,

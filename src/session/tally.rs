@@ -4,6 +4,8 @@ use std::{
     thread,
 };
 
+use super::Who;
+
 /// What is counted of one session, in a cache line of its own.
 ///
 /// It is a sequence lock: a writer makes the turn odd, stores, and makes it even again; who reads sees an even turn
@@ -23,6 +25,8 @@ pub(super) struct Tally {
     last_comm_ms: AtomicU64,
     /// Zero until the user did something.
     last_activity_ms: AtomicU64,
+    /// When the last of the tokens expires that proved the identity; the greatest number is never.
+    expires_ms: AtomicU64,
 }
 
 /// Whole messages that came in one read.
@@ -67,6 +71,7 @@ impl Tally {
         });
         self.last_comm_ms.store(now_ms, Ordering::Relaxed);
         self.last_activity_ms.store(0, Ordering::Relaxed);
+        self.expires_ms.store(u64::MAX, Ordering::Relaxed);
     }
 
     /// Whole messages came.
@@ -126,6 +131,23 @@ impl Tally {
 
     pub(super) fn last_activity_ms(&self) -> Option<u64> {
         Some(self.last_activity_ms.load(Ordering::Relaxed)).filter(|at| *at > 0)
+    }
+
+    /// Whether the session of this place is authorized then.
+    pub(super) fn is_authorized(&self, who: &Who, now_ms: u64) -> bool {
+        who.authorized() && now_ms < self.expires_ms()
+    }
+
+    pub(super) fn expires_ms(&self) -> u64 {
+        self.expires_ms.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_expires_ms(&self, at_ms: u64) {
+        self.expires_ms.store(at_ms, Ordering::Relaxed);
+    }
+
+    pub(super) fn renew(&self, expires_ms: u64) {
+        self.expires_ms.fetch_max(expires_ms, Ordering::Relaxed);
     }
 
     /// Stores while nobody else does.

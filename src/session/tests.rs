@@ -41,6 +41,7 @@ pub(crate) fn joining(id: &str, username: &str, project: &str) -> Joining {
         page_id: "p1".into(),
         page_path: None,
         resume: None,
+        expires_ms: None,
         wants_token: false,
         outlet: Arc::new(Deaf),
     }
@@ -428,4 +429,64 @@ fn a_session_that_has_ended_opens_no_page() {
     registry.terminate("d", EndReason::Terminated, "bye", 10);
     assert_eq!(member.open_page(&"p2".into(), None, 20), Ok(()));
     assert!(member.session().pages().is_empty());
+}
+
+/// Ann, proven by a token that expires then.
+fn proven(expires_ms: u64) -> Joining {
+    let mut joining = joining("d", "ann", "p");
+    joining.identity.authorized = true;
+    Joining { expires_ms: Some(expires_ms), ..joining }
+}
+
+#[test]
+fn a_token_authorizes_until_it_expires_and_the_session_ends_after_the_grace() {
+    let registry = registry(Limits::default());
+    let member = registry.join(proven(5_000), 0).unwrap();
+    let authorized = |now_ms| rows(&registry, now_ms)[0].authorized;
+    assert_eq!((authorized(4_999), authorized(5_000)), (true, false));
+    let live_at = |now_ms| {
+        registry.expire(now_ms);
+        registry.len()
+    };
+    assert_eq!((live_at(34_999), live_at(35_000)), (1, 0));
+    let ended = &registry.ended().0[0];
+    assert_eq!((ended.reason, ended.authorized), (EndReason::TokenExpired, false));
+    drop(member);
+    assert_eq!(registry.looks_to_come(), 0);
+}
+
+#[test]
+fn a_newer_token_renews_and_an_older_one_takes_nothing_away() {
+    let registry = registry(Limits::default());
+    let _first = registry.join(proven(5_000), 0).unwrap();
+    // In the grace: what is authorized no more may become so again.
+    let _newer = registry.join(page(proven(60_000), "p2"), 20_000).unwrap();
+    let _older = registry.join(page(proven(30_000), "p3"), 20_000).unwrap();
+    registry.expire(59_999);
+    assert!(rows(&registry, 59_999)[0].authorized);
+    registry.expire(89_999);
+    assert_eq!((registry.len(), registry.looks_to_come()), (1, 1));
+    registry.expire(90_000);
+    assert!(registry.is_empty());
+}
+
+#[test]
+fn a_token_is_watched_once_however_often_its_client_comes() {
+    let registry = registry(Limits::default());
+    for n in 0..1_000 {
+        let member = registry.join(proven(1_000_000 + n % 3), 0).unwrap();
+        let tab = registry.join(page(proven(1_000_000 + n), "p2"), 0).unwrap();
+        assert_eq!(registry.looks_to_come(), 1);
+        close(tab);
+        close(member);
+        assert_eq!(registry.looks_to_come(), 0);
+    }
+}
+
+#[test]
+fn whoever_is_proven_without_a_token_stays_so() {
+    let registry = registry(Limits::default());
+    let _member = registry.join(Joining { expires_ms: None, ..proven(0) }, 0).unwrap();
+    registry.expire(u64::MAX);
+    assert!(rows(&registry, u64::MAX - 1)[0].authorized);
 }

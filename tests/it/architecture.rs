@@ -19,7 +19,7 @@ const MAY_IMPORT: [(&str, &[&str]); 10] = [
 ];
 
 /// Crates that one place alone, or a few, may name.
-const CONFINED: [(&str, &[&str]); 4] = [
+const CONFINED: [(&str, &[&str]); 6] = [
     ("dashmap", &["session/registry.rs"]),
     (
         "tungstenite",
@@ -27,6 +27,8 @@ const CONFINED: [(&str, &[&str]); 4] = [
     ),
     ("chrono", &["cli/", "load/", "edge/clock.rs", "admin/history.rs", "session/filter/operand.rs"]),
     ("clap", &["cli/"]),
+    ("jsonwebtoken", &["clients/identity/"]),
+    ("ppp", &["clients/proxy.rs"]),
 ];
 
 /// Every source file: its path under `src`, and its code without comments and tests.

@@ -27,7 +27,7 @@ fn a_mistake_is_one_line_that_names_it() {
     refuses(&serve(&["--max-message-bytes", "64kb"]), 2, &["--max-message-bytes", "64kb", "64KiB"]);
     refuses(&serve(&["--request-timeout", "5"]), 2, &["--request-timeout", "like 250ms, 30s or 5m"]);
     refuses(&serve(&["--identity", "trust-me"]), 2, &["--identity", "open"]);
-    refuses(&serve(&["--identity", "jwt"]), 2, &["identity jwt is not in this build"]);
+    refuses(&serve(&["--identity", "jwt"]), 2, &["identity jwt needs jwt-key-file"]);
     refuses(&serve(&["--config", "/nowhere/at.toml"]), 2, &["config /nowhere/at.toml cannot be read"]);
     refuses(
         &serve(&["--admin-listen", "0.0.0.0:0"]),
