@@ -1,19 +1,28 @@
 //! What administrators do to sessions (PROTOCOL 3.1, "Actions").
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 
-use super::{methods::Methods, rpc::Error};
+use super::{
+    bulk::{Bulk, Deed, Target},
+    methods::Methods,
+    rpc::Error,
+    select::Question,
+    source::Source,
+};
 use crate::session::{EndReason, control_message};
 
-/// `closeSession`: ends a session, with 4001 and words for its client.
+/// `closeSession`: ends a session, or all that a filter picks, with 4001 and words for their clients.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct CloseSession {
-    session_id: String,
+    session_id: Option<String>,
+    filter: Option<Box<RawValue>>,
     message: Option<String>,
     #[serde(default)]
     dry_run: bool,
+    #[serde(default)]
+    all: bool,
 }
 
 /// `closePage`: closes one page; a connection that serves no other is closed with 4004.
@@ -25,11 +34,14 @@ pub(super) struct ClosePage {
     message: Option<String>,
 }
 
-/// `sendMessage`: to all connections of a session, or to those of one page.
+/// `sendMessage`: to all connections of a session, or to those of one page; or of all sessions that a filter picks.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct SendMessage {
-    session_id: String,
+    session_id: Option<String>,
+    filter: Option<Box<RawValue>>,
+    #[serde(default)]
+    all: bool,
     page_id: Option<String>,
     message_type: String,
     #[serde(default)]
@@ -49,10 +61,23 @@ pub(super) struct Delivered {
     undeliverable: usize,
 }
 
-pub(super) fn close_session(methods: &Methods, asked: &CloseSession) -> Result<Terminated, Error> {
-    let CloseSession { session_id, message, dry_run } = asked;
+/// What an action answers: at once, or when it has been done to all.
+type Done<T> = Result<Result<T, Box<dyn Source>>, Error>;
+
+fn bulk<T>(methods: &Methods, question: Question, filter: String, deed: Deed) -> Done<T> {
+    Ok(Err(Box::new(Bulk { methods: methods.clone(), question, filter, deed })))
+}
+
+pub(super) fn close_session(methods: &Methods, asked: CloseSession) -> Done<Terminated> {
+    let CloseSession { session_id, filter, message, dry_run, all } = asked;
+    let session_id = &match Target::read(session_id, filter.as_deref(), all)? {
+        Target::One(id) => id,
+        Target::Many(question, filter) => {
+            return bulk(methods, question, filter, Deed::Close { message, dry_run });
+        }
+    };
     let words = message.as_deref().unwrap_or_default();
-    let live = if *dry_run {
+    let live = if dry_run {
         methods.registry.get(session_id).is_some()
     } else {
         methods.registry.terminate(session_id, EndReason::Terminated, words, methods.clock.now_ms())
@@ -63,7 +88,16 @@ pub(super) fn close_session(methods: &Methods, asked: &CloseSession) -> Result<T
     if !dry_run {
         tracing::info!(action = "closeSession", session = ?session_id, ?message, "an administrator acted");
     }
-    Ok(Terminated { terminated: 1 })
+    Ok(Ok(Terminated { terminated: 1 }))
+}
+
+/// Ends the sessions of these ids; answers how many were live.
+pub(super) fn close_by_ids(methods: &Methods, ids: &[&str], message: Option<&str>) -> usize {
+    let (words, now_ms) = (message.unwrap_or_default(), methods.clock.now_ms());
+    let ended = |id: &&&str| methods.registry.terminate(id, EndReason::Terminated, words, now_ms);
+    let terminated = ids.iter().filter(ended).count();
+    tracing::info!(action = "closeSession", sessions = ?ids, ?message, terminated, "an administrator acted");
+    terminated
 }
 
 pub(super) fn close_page(methods: &Methods, asked: &ClosePage) -> Result<Terminated, Error> {
@@ -79,17 +113,23 @@ pub(super) fn close_page(methods: &Methods, asked: &ClosePage) -> Result<Termina
     Ok(Terminated { terminated: 1 })
 }
 
-pub(super) fn send_message(methods: &Methods, asked: &SendMessage) -> Result<Delivered, Error> {
-    let SendMessage { session_id, page_id, message_type, payload } = asked;
-    let text = control_message(message_type, payload).into();
+pub(super) fn send_message(methods: &Methods, asked: SendMessage) -> Done<Delivered> {
+    let SendMessage { session_id, filter, all, page_id, message_type, payload } = asked;
+    let text = control_message(&message_type, &payload).into();
+    let session_id = &match Target::read(session_id, filter.as_deref(), all)? {
+        Target::One(id) => id,
+        Target::Many(question, filter) => {
+            return bulk(methods, question, filter, Deed::Send { page_id, text });
+        }
+    };
     let Some(taken) = methods.registry.send(session_id, page_id.as_deref(), &text) else {
         return Err(match page_id {
-            Some(page_id) if methods.registry.get(session_id).is_some() => no_page(session_id, page_id),
+            Some(page_id) if methods.registry.get(session_id).is_some() => no_page(session_id, &page_id),
             _ => no_session(session_id),
         });
     };
     tracing::info!(action = "sendMessage", session = ?session_id, ?message_type, taken, "an administrator acted");
-    Ok(Delivered { delivered: usize::from(taken), undeliverable: usize::from(!taken) })
+    Ok(Ok(Delivered { delivered: usize::from(taken), undeliverable: usize::from(!taken) }))
 }
 
 fn no_session(id: &str) -> Error {

@@ -10,13 +10,15 @@ use serde_json::{Value, value::RawValue};
 
 use super::{
     actions, history,
+    listing::{self, ListSessions, Shape},
     methods::{Methods, SessionInfoFilters},
     rpc::{Error, Procedures},
     source::{Source, Workshop},
 };
 
 /// Every method there is.
-const METHODS: [&str; 5] = ["getSessionInfo", "getHistory", "closeSession", "closePage", "sendMessage"];
+const METHODS: [&str; 6] =
+    ["getSessionInfo", "listSessions", "getHistory", "closeSession", "closePage", "sendMessage"];
 
 impl Procedures for Methods {
     fn call(
@@ -33,10 +35,20 @@ impl Procedures for Methods {
                     .map_err(Error::invalid_params)?;
                 return Ok(Some(self.session_info(filters)));
             }
+            "listSessions" => {
+                let asked = object::<ListSessions>(params)?.read()?;
+                return Ok(Some(listing::list(self, asked, Shape::Json)?));
+            }
             "getHistory" => return Ok(Some(history::get_history(self, &object(params)?)?)),
-            "closeSession" => answer(out, actions::close_session(self, &object(params)?)?)?,
+            "closeSession" => match actions::close_session(self, object(params)?)? {
+                Ok(done) => answer(out, done)?,
+                Err(bulk) => return Ok(Some(bulk)),
+            },
             "closePage" => answer(out, actions::close_page(self, &object(params)?)?)?,
-            "sendMessage" => answer(out, actions::send_message(self, &object(params)?)?)?,
+            "sendMessage" => match actions::send_message(self, object(params)?)? {
+                Ok(done) => answer(out, done)?,
+                Err(bulk) => return Ok(Some(bulk)),
+            },
             _ => {
                 let shown: String = method.chars().take(64).collect();
                 let message = format!("there is no method {shown:?}; there are {}", METHODS.join(", "));
@@ -166,7 +178,7 @@ impl<'de> Deserialize<'de> for Params {
     }
 }
 
-fn kind(value: &Value) -> &'static str {
+pub(super) fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",

@@ -46,7 +46,7 @@ impl AdminPlane {
     ) -> Self {
         let workshop = Workshop::new(config.max_concurrent_lists, config.request_timeout);
         let query_places = Arc::new(Semaphore::new(config.max_query_sockets));
-        let methods = Methods { registry, clock, workshop };
+        let methods = Methods { registry, clock, workshop, snapshots: Arc::default() };
         Self {
             config,
             methods,

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use super::source::{PART_BYTES, Source, Workshop};
+use super::{
+    snapshots::Snapshots,
+    source::{PART_BYTES, Source, Workshop},
+};
 use crate::{
     edge::clock::Clock,
     session::{Glob, Listing, Registry},
@@ -14,6 +17,7 @@ pub(super) struct Methods {
     pub(super) registry: Arc<Registry>,
     pub(super) clock: Clock,
     pub(super) workshop: Workshop,
+    pub(super) snapshots: Arc<Snapshots>,
 }
 
 /// The two filters of `getSessionInfo`; `None` matches all.

@@ -5,13 +5,21 @@
 //! [`http`] and [`query_socket`] carry it.
 
 mod actions;
+mod bulk;
 mod calls;
+mod csv;
 mod history;
 mod http;
+mod ignition;
+mod item;
 mod listener;
+mod listing;
 mod methods;
 mod query_socket;
+mod rest;
 mod rpc;
+mod select;
+mod snapshots;
 mod source;
 
 pub(crate) use listener::AdminPlane;

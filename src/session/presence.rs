@@ -22,7 +22,8 @@ pub(super) struct Presence {
     pages: Vec<Page>,
     /// A session without pages and connections that may yet come back.
     waiting: Option<Box<Waiting>>,
-    /// For when a look at the session is queued.
+    /// For when a look at the session is queued; of one that has ended, when that was: nobody looks at it any more, and
+    /// a session is to be no larger for it.
     pub(super) queued_ms: Option<NonZeroU64>,
     /// The pages are others than those that are listed.
     pages_changed: bool,
@@ -57,6 +58,22 @@ impl Page {
     pub fn is_connected(&self) -> bool {
         !self.connections.is_empty()
     }
+
+    /// How many connections serve it.
+    pub fn connections(&self) -> usize {
+        self.connections.len()
+    }
+}
+
+/// What is open in a session, all of one moment.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    /// How many connections it has; none if it waits to be resumed.
+    pub connections: usize,
+    /// The open pages, lost ones among them, in the order opened.
+    pub pages: Vec<Page>,
+    /// When it ended, if it has, in milliseconds of the server's clock. Then nothing is open.
+    pub ended_ms: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -85,6 +102,11 @@ pub(super) struct Patience {
 impl Presence {
     pub(super) fn is_ended(&self) -> bool {
         self.ended
+    }
+
+    /// When the session ended.
+    pub(super) fn ended_ms(&self) -> Option<u64> {
+        self.queued_ms.filter(|_| self.ended).map(NonZeroU64::get)
     }
 
     /// The connections that are open.

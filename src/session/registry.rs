@@ -1,5 +1,6 @@
 use std::{
     borrow::Borrow,
+    collections::BTreeSet,
     hash::{Hash, Hasher},
     num::NonZeroU64,
     sync::Arc,
@@ -38,6 +39,17 @@ pub struct Registry {
     ended: EndedRing,
     deadlines: Deadlines,
     rules: Rules,
+}
+
+/// By which names sessions are asked for: `None` is all, and a list is any of them.
+#[derive(Clone, Debug, Default)]
+pub struct Named<'a> {
+    /// Of any of these ids.
+    pub ids: Option<Vec<&'a str>>,
+    /// Of any of these users.
+    pub usernames: Option<Vec<&'a str>>,
+    /// In any of these projects.
+    pub projects: Option<Vec<&'a str>>,
 }
 
 /// A session under its id, which is kept in the session alone.
@@ -284,6 +296,9 @@ impl Registry {
             let mut presence = session.presence();
             let end = change(session, &mut presence);
             self.queue_look(session, &mut presence, now_ms);
+            if end.is_some() {
+                presence.queued_ms = NonZeroU64::new(now_ms);
+            }
             drop(presence);
             let Some(end) = end else { return false };
             session.place().unlist(|| self.ended.push(session.ended(end, now_ms)));
@@ -372,6 +387,30 @@ impl Registry {
             }
         });
         found
+    }
+
+    /// Calls `see` with every session that may be among those named: all of them, and maybe others.
+    ///
+    /// Each was live at some instant during the call and is seen once. Names are looked up, so that few sessions
+    /// among many are found without looking at the others.
+    pub fn candidates(&self, named: &Named<'_>, mut see: impl FnMut(Arc<Session>)) {
+        if let Some(ids) = &named.ids {
+            let ids: BTreeSet<&str> = ids.iter().copied().collect();
+            ids.into_iter().filter_map(|id| self.get(id)).for_each(see);
+            return;
+        }
+        // First: a session that begins after this is left out, so that an id is not seen twice.
+        let turn = self.rows.turn();
+        match self.quota.named(named.usernames.as_deref(), named.projects.as_deref()) {
+            Some(places) => {
+                for place in places {
+                    if let Some(session) = self.rows.session_before(place, turn) {
+                        see(session);
+                    }
+                }
+            }
+            None => self.rows.for_each(see),
+        }
     }
 
     /// The rows of [`select`](Self::select) at `now_ms`.

@@ -5,7 +5,7 @@ use std::{
 };
 
 use super::{
-    Came, Outlet, Page, ResumeToken, SessionInfo, SessionScope, Who, Windows,
+    Came, Counts, Outlet, Page, ResumeToken, SessionInfo, SessionScope, Standing, Who, Windows,
     ended::EndedSession,
     presence::{End, Patience, Presence},
     rows::Place,
@@ -164,6 +164,21 @@ impl Session {
     /// The open pages, lost ones among them, in the order opened.
     pub fn pages(&self) -> Vec<Page> {
         lock(&self.presence).pages().to_vec()
+    }
+
+    /// What is open, all of one moment.
+    pub fn standing(&self) -> Standing {
+        let presence = lock(&self.presence);
+        Standing {
+            connections: presence.connections().len(),
+            pages: presence.pages().to_vec(),
+            ended_ms: presence.ended_ms(),
+        }
+    }
+
+    /// What is counted, all of one moment.
+    pub fn counts(&self) -> Counts {
+        self.place.tally().counts()
     }
 
     /// How many connections are open; none if the session waits to be resumed.
