@@ -25,7 +25,7 @@ type Place = (Arc<Session>, ConnectionNumber);
 /// All live sessions, and the last that ended.
 ///
 /// The map tells which session has an id; it is named in this file alone, and no guard of it leaves this file. Lists
-/// are read from [`Rows`], where sessions lie side by side. See the invariants in the crate's documentation.
+/// are read from the rows, where sessions lie side by side. See the invariants in the crate's documentation.
 ///
 /// Locks are taken in this order, and none but for a few stores: the map's shard, what is open in one session, then
 /// one of the page of rows, the queue of deadlines or the ring; a newcomer takes the quota's before what is open in
@@ -272,6 +272,9 @@ impl Registry {
     fn queue_look(&self, session: &Session, presence: &mut Presence, now_ms: u64) {
         let next = if presence.is_ended() {
             None
+        } else if presence.queued_ms.is_some_and(|queued| queued.get() <= now_ms) {
+            // It is due, and whoever deals with it finds out what is next.
+            return;
         } else {
             let ends = [presence.deadline_ms(), self.idle_at_ms(session), self.token_ends_ms(session)];
             ends.into_iter().flatten().min()

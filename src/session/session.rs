@@ -53,7 +53,7 @@ pub struct Joining {
 /// One client's presence in one project, from its first connection to its end.
 ///
 /// Its connections hold it directly, so counting a message looks nothing up. Who it is never changes; what is counted
-/// is in a cache line beside those of other sessions ([`Tally`]), and what is open behind a lock of its own.
+/// is in a cache line beside those of other sessions (`tally.rs`), and what is open behind a lock of its own.
 #[derive(Debug)]
 pub struct Session {
     who: Who,
