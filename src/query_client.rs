@@ -180,6 +180,26 @@ impl QueryClient {
         self.call::<Value>("closeSession", &params).await.map(drop)
     }
 
+    /// `closeSession` of all that a filter picks, with words for their clients; answers how many were ended, or with
+    /// `dry_run` how many would be. A filter without a condition is refused, unless `all` are meant.
+    ///
+    /// # Errors
+    ///
+    /// A [`QueryError`]; [`QueryError::Server`] if the filter is none.
+    pub async fn close_matching(
+        &mut self,
+        filter: &Value,
+        all: bool,
+        message: Option<&str>,
+        dry_run: bool,
+    ) -> Result<u64, QueryError> {
+        let params = json!({"filter": filter, "all": all, "message": message, "dryRun": dry_run});
+        let answer: Value = self.call("closeSession", &params).await?;
+        answer["terminated"]
+            .as_u64()
+            .ok_or_else(|| QueryError::Garbled("it does not say how many were ended".to_owned()))
+    }
+
     /// `sendMessage`: to a session or one page of it; answers whether any client took it.
     ///
     /// # Errors

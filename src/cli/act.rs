@@ -8,12 +8,25 @@ use serde_json::Value;
 use super::{Failure, Outcome, tell};
 use crate::query_client::{DEFAULT_ADMIN, QueryClient, QueryError};
 
-/// End sessions by their ids
+/// End sessions by their ids, or all of a user or a project
 #[derive(Debug, Args)]
 pub(super) struct Close {
     /// The ids, as `headcount sessions` shows them
-    #[arg(value_name = "ID", required = true)]
+    #[arg(value_name = "ID", required_unless_present_any = ["user", "project", "all"],
+        conflicts_with_all = ["user", "project", "all"])]
     ids: Vec<String>,
+    /// All of these users; * is any run of characters, ? any one
+    #[arg(long, value_name = "PATTERN")]
+    user: Option<String>,
+    /// All in these projects, likewise
+    #[arg(long, value_name = "PATTERN")]
+    project: Option<String>,
+    /// Every session there is
+    #[arg(long, conflicts_with_all = ["user", "project"])]
+    all: bool,
+    /// Say how many there are, and end none
+    #[arg(long, conflicts_with = "ids")]
+    dry_run: bool,
     /// Words for the clients, in the reason of the close frame
     #[arg(long, value_name = "TEXT")]
     message: Option<String>,
@@ -51,7 +64,10 @@ fn json(text: &str) -> Result<Value, String> {
 
 /// Ends each session; those that are not live are named, and are a failure.
 pub(super) fn close(arguments: &Close) -> Outcome {
-    let Close { ids, message, yes, admin } = arguments;
+    if arguments.ids.is_empty() {
+        return close_matching(arguments);
+    }
+    let Close { ids, message, yes, admin, .. } = arguments;
     let noun = if ids.len() == 1 { "session" } else { "sessions" };
     if !yes && io::stdin().is_terminal() && !confirmed(&format!("End {} {noun}?", ids.len()))? {
         return Err(Failure::Failed("nothing was ended".to_owned()));
@@ -72,6 +88,28 @@ pub(super) fn close(arguments: &Close) -> Outcome {
         let ended = ids.len() - missing;
         writeln!(io::stdout(), "{ended} {} ended", if ended == 1 { "session" } else { "sessions" })?;
         if missing > 0 { Err(Failure::Failed(format!("{missing} could not be ended"))) } else { Ok(()) }
+    }))
+}
+
+/// Ends those that fit, once it is known and confirmed how many they are.
+fn close_matching(arguments: &Close) -> Outcome {
+    let Close { user, project, all, dry_run, message, yes, admin, .. } = arguments;
+    let patterns = [("username[glob]", user), ("project[glob]", project)];
+    let given =
+        patterns.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.clone()?.into())));
+    let filter = Value::Object(given.collect());
+    let noun = |count: u64| if count == 1 { "session" } else { "sessions" };
+    super::runtime()?.block_on(super::until_interrupted(async {
+        let mut client = QueryClient::connect(admin).await?;
+        let count = client.close_matching(&filter, *all, None, true).await?;
+        if *dry_run {
+            return Ok(writeln!(io::stdout(), "{count} {} would be ended", noun(count))?);
+        }
+        if !yes && io::stdin().is_terminal() && !confirmed(&format!("End {count} {}?", noun(count)))? {
+            return Err(Failure::Failed("nothing was ended".to_owned()));
+        }
+        let ended = client.close_matching(&filter, *all, message.as_deref(), false).await?;
+        Ok(writeln!(io::stdout(), "{ended} {} ended", noun(ended))?)
     }))
 }
 

@@ -317,6 +317,25 @@ fn tools_for_ignition_find_what_they_know() {
     assert_eq!(ended.body, r#"{"terminated":1}"#);
 }
 
+#[test]
+fn the_command_line_ends_those_that_fit() {
+    let server = Server::start(&[]);
+    let _crowd = crowd(&server);
+    let close = |arguments: &[&str]| {
+        let mut command = headcount();
+        command.arg("close").args(arguments).args(["--admin", &server.admin_url()]).stdin(Stdio::null());
+        let ran = command.output().unwrap();
+        (ran.status.code(), String::from_utf8(ran.stdout).unwrap())
+    };
+    assert_eq!(close(&[]).0, Some(2));
+    assert_eq!(close(&["d-1", "--user", "ann"]).0, Some(2));
+    let said = |words: &str| (Some(0), format!("{words}\n"));
+    assert_eq!(close(&["--project", "q", "--dry-run"]), said("2 sessions would be ended"));
+    assert_eq!(close(&["--user", "b*", "--project", "q"]), said("1 session ended"));
+    assert_eq!(close(&["--all", "--message", "bye"]), said("2 sessions ended"));
+    assert!(server.rows("").is_empty());
+}
+
 fn resident_kib(process: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap();
