@@ -2,8 +2,9 @@
 
 use std::{hint::black_box, sync::Arc};
 
-use headcount::session::{
-    Glob, Identity, Joining, Leaving, Membership, Order, Outlet, Registry, Rules, SessionScope,
+use headcount::{
+    frames::{Keep, Reader, Rules},
+    session::{self, Glob, Identity, Joining, Leaving, Membership, Order, Outlet, Registry, SessionScope},
 };
 
 /// A path that is counted.
@@ -32,6 +33,16 @@ pub const ALL: &[Path] = &[
         run: || {
             let crowd = crowd();
             count_message(&crowd.members[0]);
+        },
+        turns: TURNS,
+    },
+    Path {
+        name: "read_frames",
+        run: || {
+            // A text message of 64 B, masked, over and over: what one read of a busy client brings.
+            let mut frame = vec![0x81, 0x80 | 64, 1, 2, 3, 4];
+            frame.extend((0..64).map(|n| b'x' ^ [1, 2, 3, 4][n % 4]));
+            read_frames(&mut frame.repeat(TURNS));
         },
         turns: TURNS,
     },
@@ -72,6 +83,20 @@ pub fn count_message(member: &Membership) {
     }
 }
 
+/// A thousand messages of 64 B are read where they lie.
+#[inline(never)]
+pub fn read_frames(bytes: &mut [u8]) {
+    let rules = Rules { max_message_bytes: 65_536, keep: Keep::TextBeginning(r#"{"headcount":"#) };
+    let mut reader = Reader::default();
+    let mut events = reader.read(bytes, rules);
+    let mut messages = 0;
+    while let Some(event) = events.next() {
+        black_box(event.unwrap());
+        messages += 1;
+    }
+    assert_eq!(messages, TURNS);
+}
+
 /// A thousand rows of `getSessionInfo`, as JSON.
 #[inline(never)]
 pub fn list_row(registry: &Registry) -> Vec<u8> {
@@ -99,7 +124,7 @@ struct Crowd {
 }
 
 fn crowd() -> Crowd {
-    let registry = Arc::new(Registry::new(Rules::default()));
+    let registry = Arc::new(Registry::new(session::Rules::default()));
     let members = (0..SESSIONS).map(|n| registry.join(joining(n), 1_000).unwrap()).collect();
     Crowd { registry, members }
 }
