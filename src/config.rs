@@ -2,8 +2,9 @@
 //! file) is the command line's business.
 
 mod identity;
+pub mod tokens;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 pub use self::identity::{
     ForwardedHeader, IdentityConfig, IdentityMode, JwtConfig, KeyFile, ProxyConfig, TrustedProxies,
@@ -63,6 +64,8 @@ pub struct Rates {
 /// The admin plane: who may ask, and how much.
 #[derive(Clone, Debug)]
 pub struct AdminConfig {
+    /// The file of [tokens], one of which everybody needs; without it nobody does.
+    pub tokens: Option<PathBuf>,
     /// Origins of pages that may ask besides those of the same host.
     pub allowed_origins: Vec<String>,
     /// Names in `Host` that are this server's besides its address and `localhost`.
@@ -123,6 +126,7 @@ impl Default for ClientsConfig {
 impl Default for AdminConfig {
     fn default() -> Self {
         Self {
+            tokens: None,
             allowed_origins: Vec::new(),
             allowed_hosts: Vec::new(),
             request_timeout: Duration::from_secs(5),

@@ -52,16 +52,14 @@ pub(super) struct Delivered {
 pub(super) fn close_session(methods: &Methods, asked: &CloseSession) -> Result<Terminated, Error> {
     let CloseSession { session_id, message, dry_run } = asked;
     let words = message.as_deref().unwrap_or_default();
-    let live = if *dry_run {
-        methods.registry.get(session_id).is_some()
-    } else {
-        methods.registry.terminate(session_id, EndReason::Terminated, words, methods.clock.now_ms())
-    };
+    let live = methods.is_live(session_id)
+        && (*dry_run
+            || methods.registry.terminate(session_id, EndReason::Terminated, words, methods.clock.now_ms()));
     if !live {
         return Err(no_session(session_id));
     }
     if !dry_run {
-        tracing::info!(action = "closeSession", session = ?session_id, ?message, "an administrator acted");
+        tracing::info!(who = methods.caller.name(), from = %methods.caller.from(), action = "closeSession", session = ?session_id, ?message, "an administrator acted");
     }
     Ok(Terminated { terminated: 1 })
 }
@@ -69,18 +67,21 @@ pub(super) fn close_session(methods: &Methods, asked: &CloseSession) -> Result<T
 pub(super) fn close_page(methods: &Methods, asked: &ClosePage) -> Result<Terminated, Error> {
     let ClosePage { session_id, page_id, message } = asked;
     let words = message.as_deref().unwrap_or_default();
-    if methods.registry.get(session_id).is_none() {
+    if !methods.is_live(session_id) {
         return Err(no_session(session_id));
     }
     if !methods.registry.close_page(session_id, page_id, words, methods.clock.now_ms()) {
         return Err(no_page(session_id, page_id));
     }
-    tracing::info!(action = "closePage", session = ?session_id, page = ?page_id, ?message, "an administrator acted");
+    tracing::info!(who = methods.caller.name(), from = %methods.caller.from(), action = "closePage", session = ?session_id, page = ?page_id, ?message, "an administrator acted");
     Ok(Terminated { terminated: 1 })
 }
 
 pub(super) fn send_message(methods: &Methods, asked: &SendMessage) -> Result<Delivered, Error> {
     let SendMessage { session_id, page_id, message_type, payload } = asked;
+    if !methods.is_live(session_id) {
+        return Err(no_session(session_id));
+    }
     let text = control_message(message_type, payload).into();
     let Some(taken) = methods.registry.send(session_id, page_id.as_deref(), &text) else {
         return Err(match page_id {
@@ -88,7 +89,7 @@ pub(super) fn send_message(methods: &Methods, asked: &SendMessage) -> Result<Del
             _ => no_session(session_id),
         });
     };
-    tracing::info!(action = "sendMessage", session = ?session_id, ?message_type, taken, "an administrator acted");
+    tracing::info!(who = methods.caller.name(), from = %methods.caller.from(), action = "sendMessage", session = ?session_id, ?message_type, taken, "an administrator acted");
     Ok(Delivered { delivered: usize::from(taken), undeliverable: usize::from(!taken) })
 }
 

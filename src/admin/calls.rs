@@ -14,6 +14,7 @@ use super::{
     rpc::{Error, Procedures},
     source::{Source, Workshop},
 };
+use crate::config::tokens::Scope;
 
 /// Every method there is.
 const METHODS: [&str; 5] = ["getSessionInfo", "getHistory", "closeSession", "closePage", "sendMessage"];
@@ -25,6 +26,9 @@ impl Procedures for Methods {
         params: Option<&RawValue>,
         out: &mut Vec<u8>,
     ) -> Result<Option<Box<dyn Source>>, Error> {
+        if let Some(scope) = needed(method) {
+            self.caller.must_have(scope)?;
+        }
         match method {
             "getSessionInfo" => {
                 let values = arguments(params, &SessionInfoFilters::NAMES)?;
@@ -48,6 +52,15 @@ impl Procedures for Methods {
 
     fn workshop(&self) -> &Workshop {
         &self.workshop
+    }
+}
+
+/// What a method needs of a token.
+fn needed(method: &str) -> Option<Scope> {
+    match method {
+        "getSessionInfo" | "getHistory" => Some(Scope::Read),
+        "closeSession" | "closePage" | "sendMessage" => Some(Scope::Kick),
+        _ => None,
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{http, methods::Methods, source::Workshop};
+use super::{caller::Caller, gate::Gate, http, methods::Methods, source::Workshop};
 use crate::{
     config::AdminConfig,
     edge::{
@@ -23,7 +23,10 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct AdminPlane {
     pub(super) config: AdminConfig,
-    pub(super) methods: Methods,
+    registry: Arc<Registry>,
+    clock: Clock,
+    workshop: Workshop,
+    pub(super) gate: Gate,
     /// Places for query sockets: fewer than for connections, so that HTTP is always answered.
     pub(super) query_places: Arc<Semaphore>,
     /// The clients are asked to leave; `readyz` says so.
@@ -46,10 +49,13 @@ impl AdminPlane {
     ) -> Self {
         let workshop = Workshop::new(config.max_concurrent_lists, config.request_timeout);
         let query_places = Arc::new(Semaphore::new(config.max_query_sockets));
-        let methods = Methods { registry, clock, workshop };
+        let gate = Gate::new(config.tokens.as_deref());
         Self {
             config,
-            methods,
+            registry,
+            clock,
+            workshop,
+            gate,
             query_places,
             draining,
             closing: CancellationToken::new(),
@@ -61,18 +67,27 @@ impl AdminPlane {
     /// Accepts administrators until they are asked to leave.
     pub(crate) async fn run(self: Arc<Self>, listener: TcpListener) {
         let max_open = self.config.max_connections;
-        accept(listener, max_open, self.closing.clone(), |accepted| {
+        let accepting = accept(listener, max_open, self.closing.clone(), |accepted| {
             self.connections.spawn(self.clone().serve(accepted));
-        })
-        .await;
+        });
+        tokio::select! {
+            () = accepting => {}
+            () = self.gate.keep_tokens() => {}
+        }
+    }
+
+    /// What this caller can ask.
+    pub(super) fn methods(&self, caller: Caller) -> Methods {
+        let Self { registry, clock, workshop, .. } = self;
+        Methods { registry: registry.clone(), clock: *clock, workshop: workshop.clone(), caller }
     }
 
     async fn serve(self: Arc<Self>, accepted: Accepted) {
-        let Accepted { stream, local, place, .. } = accepted;
+        let Accepted { stream, peer, local, place } = accepted;
         // Under HTTP and the query socket alike: a reader that takes nothing holds its answer in our memory.
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(self.config.write_timeout));
-        let service = TowerToHyperService::new(http::router(self.clone(), local.ip(), place));
+        let service = TowerToHyperService::new(http::router(self.clone(), (peer, local.ip()), place));
         let connection = http1::Builder::new()
             // Without a timer the header timeout does nothing, and half a request stays for ever.
             .timer(TokioTimer::new())

@@ -2,18 +2,22 @@
 
 use std::sync::Arc;
 
-use super::source::{PART_BYTES, Source, Workshop};
+use super::{
+    caller::Caller,
+    source::{PART_BYTES, Source, Workshop},
+};
 use crate::{
     edge::clock::Clock,
     session::{Glob, Listing, Registry},
 };
 
-/// The questions, and what they are answered from.
+/// The questions of one caller, and what they are answered from.
 #[derive(Clone, Debug)]
 pub(super) struct Methods {
     pub(super) registry: Arc<Registry>,
     pub(super) clock: Clock,
     pub(super) workshop: Workshop,
+    pub(super) caller: Caller,
 }
 
 /// The two filters of `getSessionInfo`; `None` matches all.
@@ -45,9 +49,17 @@ impl SessionInfoFilters {
 }
 
 impl Methods {
+    /// Whether a session is live, for this caller: those of projects that they do not see are not.
+    pub(super) fn is_live(&self, id: &str) -> bool {
+        self.registry.get(id).is_some_and(|session| self.caller.sees_session(&session))
+    }
+
     /// The plain array of `getSessionInfo`.
     pub(super) fn session_info(&self, filters: SessionInfoFilters) -> Box<dyn Source> {
-        let list = self.registry.list(filters.username, filters.project);
+        let list = self.caller.projects(filters.project).map(|project| {
+            let list = self.registry.list(filters.username, project);
+            if self.caller.is_masked() { list.masked() } else { list }
+        });
         Box::new(SessionInfos { registry: self.registry.clone(), clock: self.clock, list, has_begun: false })
     }
 }
@@ -56,20 +68,23 @@ impl Methods {
 struct SessionInfos {
     registry: Arc<Registry>,
     clock: Clock,
-    list: Listing,
+    /// `None` is an empty one.
+    list: Option<Listing>,
     has_begun: bool,
 }
 
 impl Source for SessionInfos {
     fn looks(&self) -> usize {
-        self.registry.looks(&self.list)
+        self.list.as_ref().map_or(0, |list| self.registry.looks(list))
     }
 
     fn write_part(&mut self, out: &mut Vec<u8>) -> bool {
         if !std::mem::replace(&mut self.has_begun, true) {
             out.push(b'[');
         }
-        let more = self.registry.write_list(&mut self.list, self.clock.now_ms(), PART_BYTES, out);
+        let now_ms = self.clock.now_ms();
+        let more =
+            self.list.as_mut().is_some_and(|list| self.registry.write_list(list, now_ms, PART_BYTES, out));
         if !more {
             out.push(b']');
         }

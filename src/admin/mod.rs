@@ -2,10 +2,12 @@
 //!
 //! [`methods`] is what can be asked, [`actions`] what can be done, [`history`] what has been; [`rpc`] and
 //! [`calls`] are how it is asked in JSON-RPC, pure text in and text out;
-//! [`http`] and [`query_socket`] carry it.
+//! [`http`] and [`query_socket`] carry it. [`gate`] says who may ask, [`caller`] what they may see and do.
 
 mod actions;
+mod caller;
 mod calls;
+mod gate;
 mod history;
 mod http;
 mod listener;
@@ -14,4 +16,17 @@ mod query_socket;
 mod rpc;
 mod source;
 
+use std::path::Path;
+
 pub(crate) use listener::AdminPlane;
+
+use crate::config::{AdminConfig, tokens::AdminTokens};
+
+/// Whether the plane can run by this: whether the files that it names hold what they should.
+///
+/// # Errors
+///
+/// The file, and what is wrong with it.
+pub(crate) fn check(config: &AdminConfig) -> Result<(), String> {
+    config.tokens.as_deref().map_or(Ok(()), |file: &Path| AdminTokens::read(file).map(drop))
+}

@@ -252,6 +252,7 @@ impl Error {
     pub(super) const METHOD_NOT_FOUND: i32 = -32601;
     const INVALID_PARAMS: i32 = -32602;
     pub(super) const INTERNAL: i32 = -32603;
+    pub(super) const NOT_AUTHORISED: i32 = -32001;
     pub(super) const NOT_FOUND: i32 = -32002;
     const OVERLOADED: i32 = -32003;
     const LIMIT: i32 = -32004;

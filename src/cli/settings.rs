@@ -81,6 +81,9 @@ pub(super) struct Settings {
     /// They begin every connection with a PROXY protocol header, of version 1 or 2
     #[arg(long, env = "HEADCOUNT_PROXY_PROTOCOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     proxy_protocol: Option<bool>,
+    /// The file of admin tokens, made by headcount token new; with it, whoever asks needs one
+    #[arg(long, env = "HEADCOUNT_ADMIN_TOKENS", value_name = "FILE")]
+    admin_tokens: Option<PathBuf>,
     /// Let the admin plane listen on the network with nothing to protect it
     #[arg(long, env = "HEADCOUNT_INSECURE_ADMIN", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     insecure_admin: Option<bool>,
@@ -226,6 +229,7 @@ impl Settings {
             trusted_proxies: self.trusted_proxies.or(file.trusted_proxies),
             forwarded_header: self.forwarded_header.or(file.forwarded_header),
             proxy_protocol: self.proxy_protocol.or(file.proxy_protocol),
+            admin_tokens: self.admin_tokens.or(file.admin_tokens),
             insecure_admin: self.insecure_admin.or(file.insecure_admin),
             max_message_bytes: self.max_message_bytes.or(file.max_message_bytes),
             echo: self.echo.or(file.echo),
@@ -316,6 +320,7 @@ impl Settings {
                     max_open: places.sessions + places.beside_sessions,
                 },
                 admin: AdminConfig {
+                    tokens: self.admin_tokens,
                     allowed_origins: origins("admin-allowed-origins", self.admin_allowed_origins)?,
                     allowed_hosts: hosts(self.allowed_hosts)?,
                     request_timeout,

@@ -237,9 +237,8 @@ impl Registry {
             });
             if let Some((reason, words)) = over {
                 // Asked once more under its guard: a newer token may have come in between.
-                let may_end = |live: &Session| {
-                    std::ptr::eq(live, &*session) && self.is_over(live, now_ms).is_some()
-                };
+                let may_end =
+                    |live: &Session| std::ptr::eq(live, &*session) && self.is_over(live, now_ms).is_some();
                 self.terminate_if(id, may_end, reason, words, now_ms);
             }
         }
