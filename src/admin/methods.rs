@@ -90,4 +90,8 @@ impl Source for SessionInfos {
         }
         more
     }
+
+    fn is_smooth(&self) -> bool {
+        true
+    }
 }

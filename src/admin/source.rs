@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use futures::Stream;
-use tokio::{sync::Semaphore, time};
+use tokio::{sync::Semaphore, task, time};
 
 /// How large a part is, about.
 pub(super) const PART_BYTES: usize = 64 * 1024;
@@ -18,8 +18,13 @@ pub(super) trait Source: Send {
     /// How many rows are looked at for the rest of it, or as many as take as long.
     fn looks(&self) -> usize;
 
-    /// Writes a part; `false` if it was the last.
+    /// Writes a part, or as much of it as there is after a while of looking; `false` if it was the last.
     fn write_part(&mut self, out: &mut Vec<u8>) -> bool;
+
+    /// Whether every part takes some hundred microseconds at the most, however many rows there are.
+    fn is_smooth(&self) -> bool {
+        false
+    }
 }
 
 /// Why a question was understood and still has no answer.
@@ -33,7 +38,13 @@ pub(super) enum Unanswered {
     Failed,
 }
 
-/// Where parts are made: a light one on the socket's own thread, a heavy one off it, so many at a time.
+/// Where parts are made: those of a light or a smooth source on the socket's own thread, others off it; heavy ones so
+/// many at a time.
+///
+/// Between two parts of a smooth source all sockets have their turn. So a list takes what they leave, and no more: on a
+/// thread of its own it took half of a busy core from them, since the system shares between threads, not between a list
+/// and ten thousand clients (measured, with one core: 41 % of the messages were lost to a list that is read without a
+/// pause, and pings took 2 ms at p99).
 ///
 /// A place is held while a part is made, and not while its reader takes it: a slow reader is in nobody's way.
 #[derive(Clone, Debug)]
@@ -66,6 +77,10 @@ impl Workshop {
             *source = guarded(making, out)?;
             return Ok(());
         }
+        if making.is_smooth() {
+            *source = smooth_part(making, out).await?;
+            return Ok(());
+        }
         let places = self.places.clone();
         let place = async { places.acquire_owned().await.expect("never closed") };
         let place = if is_first {
@@ -74,7 +89,7 @@ impl Workshop {
             place.await
         };
         let mut part = std::mem::take(out);
-        let made = tokio::task::spawn_blocking(move || {
+        let made = task::spawn_blocking(move || {
             let _place = place;
             let made = guarded(making, &mut part);
             (made, part)
@@ -87,6 +102,20 @@ impl Workshop {
         };
         *source = Some(making);
         Ok(())
+    }
+}
+
+/// Writes a part of a smooth source; answers the source if there is more.
+async fn smooth_part(
+    mut source: Box<dyn Source>,
+    out: &mut Vec<u8>,
+) -> Result<Option<Box<dyn Source>>, Unanswered> {
+    loop {
+        task::yield_now().await;
+        match guarded(source, out)? {
+            Some(rest) if out.len() < PART_BYTES => source = rest,
+            rest => return Ok(rest),
+        }
     }
 }
 

@@ -338,10 +338,15 @@ impl Registry {
         Listing::new(username, project, places, turn)
     }
 
-    /// Writes the next rows of a list with commas between them, until `out` has so many bytes or a little more;
-    /// `false` if the list is at its end.
+    /// Writes the next rows of a list with commas between them, until `out` has so many bytes or a little more, or some
+    /// thousand sessions have been looked at; `false` if the list is at its end.
     pub fn write_list(&self, list: &mut Listing, now_ms: u64, bytes: usize, out: &mut Vec<u8>) -> bool {
-        while out.len() < bytes {
+        /// Looking at a page takes some microseconds, also if none of its sessions fits.
+        const MOST_PAGES: usize = 8;
+        for _ in 0..MOST_PAGES {
+            if out.len() >= bytes {
+                break;
+            }
             if !list.write_page(&self.rows, now_ms, out) {
                 return false;
             }
