@@ -66,6 +66,8 @@ pub struct Rates {
 pub struct AdminConfig {
     /// The file of [tokens], one of which everybody needs; without it nobody does.
     pub tokens: Option<PathBuf>,
+    /// The file where administrators' actions are written down, one JSON object a line.
+    pub audit_log: Option<PathBuf>,
     /// Origins of pages that may ask besides those of the same host.
     pub allowed_origins: Vec<String>,
     /// Names in `Host` that are this server's besides its address and `localhost`.
@@ -127,6 +129,7 @@ impl Default for AdminConfig {
     fn default() -> Self {
         Self {
             tokens: None,
+            audit_log: None,
             allowed_origins: Vec::new(),
             allowed_hosts: Vec::new(),
             request_timeout: Duration::from_secs(5),

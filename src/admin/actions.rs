@@ -58,9 +58,6 @@ pub(super) fn close_session(methods: &Methods, asked: &CloseSession) -> Result<T
     if !live {
         return Err(no_session(session_id));
     }
-    if !dry_run {
-        tracing::info!(who = methods.caller.name(), from = %methods.caller.from(), action = "closeSession", session = ?session_id, ?message, "an administrator acted");
-    }
     Ok(Terminated { terminated: 1 })
 }
 
@@ -73,7 +70,6 @@ pub(super) fn close_page(methods: &Methods, asked: &ClosePage) -> Result<Termina
     if !methods.registry.close_page(session_id, page_id, words, methods.clock.now_ms()) {
         return Err(no_page(session_id, page_id));
     }
-    tracing::info!(who = methods.caller.name(), from = %methods.caller.from(), action = "closePage", session = ?session_id, page = ?page_id, ?message, "an administrator acted");
     Ok(Terminated { terminated: 1 })
 }
 
@@ -89,7 +85,6 @@ pub(super) fn send_message(methods: &Methods, asked: &SendMessage) -> Result<Del
             _ => no_session(session_id),
         });
     };
-    tracing::info!(who = methods.caller.name(), from = %methods.caller.from(), action = "sendMessage", session = ?session_id, ?message_type, taken, "an administrator acted");
     Ok(Delivered { delivered: usize::from(taken), undeliverable: usize::from(!taken) })
 }
 

@@ -26,8 +26,14 @@ impl Procedures for Methods {
         params: Option<&RawValue>,
         out: &mut Vec<u8>,
     ) -> Result<Option<Box<dyn Source>>, Error> {
-        if let Some(scope) = needed(method) {
-            self.caller.must_have(scope)?;
+        if let Some(scope) = needed(method)
+            && let Err(lacks) = self.caller.must_have(scope)
+        {
+            if scope == Scope::Kick {
+                let asked = object(params).unwrap_or_default();
+                self.audit.note(&self.caller, method, asked, Err(&lacks.0));
+            }
+            return Err(lacks.into());
         }
         match method {
             "getSessionInfo" => {
@@ -38,9 +44,9 @@ impl Procedures for Methods {
                 return Ok(Some(self.session_info(filters)));
             }
             "getHistory" => return Ok(Some(history::get_history(self, &object(params)?)?)),
-            "closeSession" => answer(out, actions::close_session(self, &object(params)?)?)?,
-            "closePage" => answer(out, actions::close_page(self, &object(params)?)?)?,
-            "sendMessage" => answer(out, actions::send_message(self, &object(params)?)?)?,
+            "closeSession" => self.act(method, params, out, actions::close_session)?,
+            "closePage" => self.act(method, params, out, actions::close_page)?,
+            "sendMessage" => self.act(method, params, out, actions::send_message)?,
             _ => {
                 let shown: String = method.chars().take(64).collect();
                 let message = format!("there is no method {shown:?}; there are {}", METHODS.join(", "));
@@ -52,6 +58,24 @@ impl Procedures for Methods {
 
     fn workshop(&self) -> &Workshop {
         &self.workshop
+    }
+}
+
+impl Methods {
+    /// Carries out an action, and writes down who did what to whom, and with which result.
+    fn act<T: DeserializeOwned, R: Serialize>(
+        &self,
+        action: &str,
+        params: Option<&RawValue>,
+        out: &mut Vec<u8>,
+        carry_out: impl FnOnce(&Self, &T) -> Result<R, Error>,
+    ) -> Result<(), Error> {
+        // Read as it was written first: a member that comes twice would be one in a `Value`.
+        let done = object(params).and_then(|asked| carry_out(self, &asked));
+        let asked = object(params).unwrap_or_default();
+        let result = done.map(|result| serde_json::to_value(result).unwrap_or_default());
+        self.audit.note(&self.caller, action, asked, result.as_ref().map_err(Error::message));
+        answer(out, result?)
     }
 }
 

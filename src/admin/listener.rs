@@ -9,7 +9,7 @@ use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{caller::Caller, gate::Gate, http, methods::Methods, source::Workshop};
+use super::{audit::Audit, caller::Caller, gate::Gate, http, methods::Methods, source::Workshop};
 use crate::{
     config::AdminConfig,
     edge::{
@@ -27,6 +27,7 @@ pub(crate) struct AdminPlane {
     clock: Clock,
     workshop: Workshop,
     pub(super) gate: Gate,
+    audit: Audit,
     /// Places for query sockets: fewer than for connections, so that HTTP is always answered.
     pub(super) query_places: Arc<Semaphore>,
     /// The clients are asked to leave; `readyz` says so.
@@ -50,12 +51,14 @@ impl AdminPlane {
         let workshop = Workshop::new(config.max_concurrent_lists, config.request_timeout);
         let query_places = Arc::new(Semaphore::new(config.max_query_sockets));
         let gate = Gate::new(config.tokens.as_deref());
+        let audit = Audit::new(config.audit_log.as_deref());
         Self {
             config,
             registry,
             clock,
             workshop,
             gate,
+            audit,
             query_places,
             draining,
             closing: CancellationToken::new(),
@@ -78,8 +81,14 @@ impl AdminPlane {
 
     /// What this caller can ask.
     pub(super) fn methods(&self, caller: Caller) -> Methods {
-        let Self { registry, clock, workshop, .. } = self;
-        Methods { registry: registry.clone(), clock: *clock, workshop: workshop.clone(), caller }
+        let Self { registry, clock, workshop, audit, .. } = self;
+        Methods {
+            registry: registry.clone(),
+            clock: *clock,
+            workshop: workshop.clone(),
+            caller,
+            audit: audit.clone(),
+        }
     }
 
     async fn serve(self: Arc<Self>, accepted: Accepted) {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{
+    audit::Audit,
     caller::Caller,
     source::{PART_BYTES, Source, Workshop},
 };
@@ -18,6 +19,7 @@ pub(super) struct Methods {
     pub(super) clock: Clock,
     pub(super) workshop: Workshop,
     pub(super) caller: Caller,
+    pub(super) audit: Audit,
 }
 
 /// The two filters of `getSessionInfo`; `None` matches all.

@@ -261,6 +261,10 @@ impl Error {
         Self { code, message: message.into() }
     }
 
+    pub(super) fn message(&self) -> &str {
+        &self.message
+    }
+
     pub(super) fn parse(error: &dyn std::error::Error) -> Self {
         Self::new(Self::PARSE, format!("this is not JSON: {error}"))
     }

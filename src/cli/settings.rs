@@ -84,6 +84,9 @@ pub(super) struct Settings {
     /// The file of admin tokens, made by headcount token new; with it, whoever asks needs one
     #[arg(long, env = "HEADCOUNT_ADMIN_TOKENS", value_name = "FILE")]
     admin_tokens: Option<PathBuf>,
+    /// The file to which every action of an administrator is appended, as a JSON line
+    #[arg(long, env = "HEADCOUNT_AUDIT_LOG", value_name = "FILE")]
+    audit_log: Option<PathBuf>,
     /// Let the admin plane listen on the network with nothing to protect it
     #[arg(long, env = "HEADCOUNT_INSECURE_ADMIN", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     insecure_admin: Option<bool>,
@@ -230,6 +233,7 @@ impl Settings {
             forwarded_header: self.forwarded_header.or(file.forwarded_header),
             proxy_protocol: self.proxy_protocol.or(file.proxy_protocol),
             admin_tokens: self.admin_tokens.or(file.admin_tokens),
+            audit_log: self.audit_log.or(file.audit_log),
             insecure_admin: self.insecure_admin.or(file.insecure_admin),
             max_message_bytes: self.max_message_bytes.or(file.max_message_bytes),
             echo: self.echo.or(file.echo),
@@ -321,6 +325,7 @@ impl Settings {
                 },
                 admin: AdminConfig {
                     tokens: self.admin_tokens,
+                    audit_log: self.audit_log,
                     allowed_origins: origins("admin-allowed-origins", self.admin_allowed_origins)?,
                     allowed_hosts: hosts(self.allowed_hosts)?,
                     request_timeout,

@@ -322,3 +322,70 @@ fn the_command_line_takes_a_token_from_a_file_or_the_environment() {
     assert_eq!(run(&["close", "d1", "--yes"], &kicker).0, Some(0));
     assert_eq!(run(&sessions, "two words").0, Some(2));
 }
+
+#[test]
+fn every_action_and_every_refused_one_is_in_the_audit_log() {
+    let (tokens, audit) = (Tokens::new("audit"), Tokens::new("audit-log"));
+    let [reader, kicker] =
+        [("reader", "read"), ("kicker", "kick")].map(|(name, scope)| tokens.add(name, scope, &[]));
+    let server = Server::start(&["--admin-tokens", tokens.path(), "--audit-log", audit.path()]);
+    let _client = RawSocket::open(server.clients, "/ws/p?scope=designer&designerId=d1");
+    let lines = |count: usize| {
+        eventually("lines of the audit log", || {
+            let text = std::fs::read_to_string(&audit.0).unwrap_or_default();
+            let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+            if lines.len() == count { Ok(lines) } else { Err(text) }
+        })
+    };
+    let close = json!({"sessionId": "d1", "message": "bye\n"});
+    call(&server, &reader, "closeSession", &close);
+    call(
+        &server,
+        &kicker,
+        "sendMessage",
+        &json!({"sessionId": "x", "messageType": "m", "payload": "secret"}),
+    );
+    call(&server, &kicker, "closeSession", &json!({"nonsense": 1}));
+    let found = lines(3);
+    let facts =
+        |line: &Value| [&line["who"], &line["action"], &line["target"], &line["error"]].map(Value::clone);
+    assert_eq!(
+        facts(&found[0]),
+        [
+            json!("reader"),
+            json!("closeSession"),
+            json!({"sessionId": "d1"}),
+            json!("the token reader has not the scope kick")
+        ]
+    );
+    assert_eq!(found[0]["message"], "bye\n");
+    assert!(found[0]["from"].as_str().unwrap().starts_with("127.0.0.1:"));
+    assert!(found[0]["time"].as_str().unwrap().ends_with('Z'));
+    assert_eq!(found[1]["target"], json!({"sessionId": "x", "messageType": "m"}));
+    assert_eq!(
+        (&found[1]["error"], &found[2]["who"]),
+        (&json!("no session \"x\" is live"), &json!("kicker"))
+    );
+    assert_eq!(std::fs::metadata(&audit.0).unwrap().permissions().mode() & 0o777, 0o600);
+    // Moved away, as logs are rotated.
+    let moved = Tokens(audit.0.with_extension("1"));
+    std::fs::rename(&audit.0, &moved.0).unwrap();
+    call(&server, &kicker, "closeSession", &close);
+    assert_eq!(lines(1)[0]["result"], json!({"terminated": 1}));
+}
+
+#[test]
+fn an_audit_log_that_cannot_be_written_is_told_at_the_start_and_holds_up_nobody_later() {
+    let refused = headcount().args(["serve", "--audit-log", "/nowhere/audit.log"]).output().unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(2), "{said}");
+    assert!(said.contains("audit-log /nowhere/audit.log cannot be written"), "{said}");
+    if !Path::new("/dev/full").exists() {
+        return;
+    }
+    let server = Server::start(&["--audit-log", "/dev/full"]);
+    let _client = RawSocket::open(server.clients, "/ws/p?scope=designer&designerId=d1");
+    assert_eq!(call(&server, "", "closeSession", &json!({"sessionId": "d1"}))["result"]["terminated"], 1);
+    let (_, said) = server.terminate();
+    assert_eq!(said.matches("the audit log cannot be written").count(), 1, "{said}");
+}
