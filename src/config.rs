@@ -157,12 +157,18 @@ pub fn check_exposure(
     clients: SocketAddr,
     identity_chosen: bool,
     admin: SocketAddr,
+    has_tokens: bool,
     insecure_admin: bool,
 ) -> Result<(), String> {
     if !admin.ip().is_loopback() && !insecure_admin {
+        let danger = if has_tokens {
+            "tokens and sessions would cross the network in the clear"
+        } else {
+            "anybody who reaches it could read and close all sessions"
+        };
         return Err(format!(
-            "admin-listen {admin} is not loopback: anybody who reaches it could read all sessions; \
-             listen on 127.0.0.1, or say --insecure-admin to accept that"
+            "admin-listen {admin} is not loopback: {danger}; listen on 127.0.0.1 behind a proxy that speaks TLS, \
+             with --admin-tokens, or say --insecure-admin to accept that"
         ));
     }
     if !clients.ip().is_loopback() && !identity_chosen {
@@ -183,11 +189,13 @@ mod tests {
         let loopback = "127.0.0.1:1".parse().unwrap();
         let v6 = "[::1]:1".parse().unwrap();
         let open = "0.0.0.0:1".parse().unwrap();
-        assert_eq!(check_exposure(loopback, false, v6, false), Ok(()));
-        assert_eq!(check_exposure(open, true, open, true), Ok(()));
-        let admin = check_exposure(loopback, false, open, false).unwrap_err();
+        assert_eq!(check_exposure(loopback, false, v6, false, false), Ok(()));
+        assert_eq!(check_exposure(open, true, open, false, true), Ok(()));
+        let admin = check_exposure(loopback, false, open, false, false).unwrap_err();
         assert!(admin.contains("admin-listen") && admin.contains("--insecure-admin"), "{admin}");
-        let clients = check_exposure(open, false, loopback, false).unwrap_err();
+        let in_the_clear = check_exposure(loopback, false, open, true, false).unwrap_err();
+        assert!(in_the_clear.contains("tokens and sessions would cross"), "{in_the_clear}");
+        let clients = check_exposure(open, false, loopback, false, false).unwrap_err();
         assert!(clients.contains("--identity open"), "{clients}");
     }
 }

@@ -277,7 +277,8 @@ impl Settings {
         let listen = address("listen", self.listen.as_deref().unwrap_or("127.0.0.1:8080"))?;
         let admin_listen = address("admin-listen", self.admin_listen.as_deref().unwrap_or("127.0.0.1:8081"))?;
         let insecure_admin = self.insecure_admin.unwrap_or(false);
-        check_exposure(listen, self.identity.is_some(), admin_listen, insecure_admin)
+        let has_tokens = self.admin_tokens.is_some();
+        check_exposure(listen, self.identity.is_some(), admin_listen, has_tokens, insecure_admin)
             .map_err(Failure::Usage)?;
         let places = Places::among(descriptors);
         let rules = self.rules(&places);
