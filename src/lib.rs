@@ -80,6 +80,9 @@
 //! - **One timer pings everybody** (`clients/heart.rs`): a connection has its turn on a wheel for life, drawn by lot.
 //!   The wheel knows every line, so it is also what cuts those that have not left when the grace period ends: no
 //!   connection keeps a token for that.
+//! - **A list is put in order as far as it is shown** (`admin/select.rs`), by values that were read once: an order by
+//!   what changes meanwhile would be none. A snapshot keeps the sessions themselves and not their rows, so that it is
+//!   small; a session that is held so has its final state.
 //! - **The clock is coarse** (`edge/clock.rs`): it moves with the kernel's tick, every few milliseconds, so that reading it
 //!   costs next to nothing and an idle server does nothing to keep it.
 //! - **A resume token carries the session's id in the clear**, before its 128 secret bits: the session is found by what

@@ -1,19 +1,27 @@
 //! What administrators do to sessions (PROTOCOL 3.1, "Actions").
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 
-use super::{methods::Methods, rpc::Error};
-use crate::session::{EndReason, control_message};
+use super::{
+    bulk::{Deed, Target},
+    methods::Methods,
+    rpc::Error,
+    select::Question,
+};
+use crate::session::{EndReason, Session, control_message};
 
-/// `closeSession`: ends a session, with 4001 and words for its client.
+/// `closeSession`: ends a session, or all that a filter picks, with 4001 and words for their clients.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct CloseSession {
-    session_id: String,
+    session_id: Option<String>,
+    filter: Option<Box<RawValue>>,
     message: Option<String>,
     #[serde(default)]
     dry_run: bool,
+    #[serde(default)]
+    all: bool,
 }
 
 /// `closePage`: closes one page; a connection that serves no other is closed with 4004.
@@ -25,11 +33,14 @@ pub(super) struct ClosePage {
     message: Option<String>,
 }
 
-/// `sendMessage`: to all connections of a session, or to those of one page.
+/// `sendMessage`: to all connections of a session, or to those of one page; or of all sessions that a filter picks.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct SendMessage {
-    session_id: String,
+    session_id: Option<String>,
+    filter: Option<Box<RawValue>>,
+    #[serde(default)]
+    all: bool,
     page_id: Option<String>,
     message_type: String,
     #[serde(default)]
@@ -49,19 +60,41 @@ pub(super) struct Delivered {
     undeliverable: usize,
 }
 
-pub(super) fn close_session(methods: &Methods, asked: &CloseSession) -> Result<Terminated, Error> {
-    let CloseSession { session_id, message, dry_run } = asked;
+/// What an action answers: at once, or what is to be done to all sessions that a question picks.
+pub(super) type Done<T> = Result<Result<T, (Question, Deed)>, Error>;
+
+pub(super) fn close_session(methods: &Methods, asked: CloseSession) -> Done<Terminated> {
+    let CloseSession { session_id, filter, message, dry_run, all } = asked;
+    let session_id = &match Target::read(session_id, filter.as_deref(), all)? {
+        Target::One(id) => id,
+        Target::Many(question) => return Ok(Err((question, Deed::Close { message, dry_run }))),
+    };
     let words = message.as_deref().unwrap_or_default();
-    let live = methods.is_live(session_id)
-        && (*dry_run
-            || methods.registry.terminate(session_id, EndReason::Terminated, words, methods.clock.now_ms()));
-    if !live {
+    let Some(session) = methods.session(session_id) else { return Err(no_session(session_id)) };
+    if !dry_run && !end(methods, &session, words) {
         return Err(no_session(session_id));
     }
-    Ok(Terminated { terminated: 1 })
+    Ok(Ok(Terminated { terminated: 1 }))
 }
 
-pub(super) fn close_page(methods: &Methods, asked: &ClosePage) -> Result<Terminated, Error> {
+/// Ends this very session, which the caller may touch; answers whether it was live.
+fn end(methods: &Methods, session: &Session, words: &str) -> bool {
+    methods.registry.terminate_this(session, EndReason::Terminated, words, methods.clock.now_ms())
+}
+
+/// Ends those of the sessions of these ids that the caller may touch and that are such; answers how many were live.
+pub(super) fn close_by_ids(
+    methods: &Methods,
+    ids: &[&str],
+    is_such: impl Fn(&Session) -> bool,
+    message: Option<&str>,
+) -> usize {
+    let words = message.unwrap_or_default();
+    let live = ids.iter().filter_map(|id| methods.session(id));
+    live.filter(|session| is_such(session) && end(methods, session, words)).count()
+}
+
+pub(super) fn close_page(methods: &Methods, asked: &ClosePage) -> Done<Terminated> {
     let ClosePage { session_id, page_id, message } = asked;
     let words = message.as_deref().unwrap_or_default();
     if !methods.is_live(session_id) {
@@ -70,22 +103,21 @@ pub(super) fn close_page(methods: &Methods, asked: &ClosePage) -> Result<Termina
     if !methods.registry.close_page(session_id, page_id, words, methods.clock.now_ms()) {
         return Err(no_page(session_id, page_id));
     }
-    Ok(Terminated { terminated: 1 })
+    Ok(Ok(Terminated { terminated: 1 }))
 }
 
-pub(super) fn send_message(methods: &Methods, asked: &SendMessage) -> Result<Delivered, Error> {
-    let SendMessage { session_id, page_id, message_type, payload } = asked;
-    if !methods.is_live(session_id) {
-        return Err(no_session(session_id));
-    }
-    let text = control_message(message_type, payload).into();
-    let Some(taken) = methods.registry.send(session_id, page_id.as_deref(), &text) else {
-        return Err(match page_id {
-            Some(page_id) if methods.registry.get(session_id).is_some() => no_page(session_id, page_id),
-            _ => no_session(session_id),
-        });
+pub(super) fn send_message(methods: &Methods, asked: SendMessage) -> Done<Delivered> {
+    let SendMessage { session_id, filter, all, page_id, message_type, payload } = asked;
+    let text = control_message(&message_type, &payload).into();
+    let session_id = &match Target::read(session_id, filter.as_deref(), all)? {
+        Target::One(id) => id,
+        Target::Many(question) => return Ok(Err((question, Deed::Send { page_id, text }))),
     };
-    Ok(Delivered { delivered: usize::from(taken), undeliverable: usize::from(!taken) })
+    let Some(session) = methods.session(session_id) else { return Err(no_session(session_id)) };
+    let Some(taken) = session.send(page_id.as_deref(), &text) else {
+        return Err(no_page(session_id, page_id.as_deref().unwrap_or_default()));
+    };
+    Ok(Ok(Delivered { delivered: usize::from(taken), undeliverable: usize::from(!taken) }))
 }
 
 fn no_session(id: &str) -> Error {

@@ -60,6 +60,26 @@ impl Caller {
         Err(Lacks(format!("the token {} has not the scope {scope}", self.name())))
     }
 
+    /// For whatever shows sessions as they are, or picks them by what they are. Those calls neither mask nor keep to a
+    /// project: whoever may not see all gets nothing from them.
+    ///
+    /// # Errors
+    ///
+    /// They may not, why, and what they can use.
+    pub(super) fn must_see_all(&self) -> Result<(), Lacks> {
+        self.must_have(Scope::Read)?;
+        let why = match self.project() {
+            Some(_) => "is of one project",
+            None if self.is_masked() => "has not the scope pii",
+            None => return Ok(()),
+        };
+        Err(Lacks(format!(
+            "the token {} {why}, and a token with a project or without pii cannot use this call yet; \
+             getSessionInfo can be used, and actions on one sessionId",
+            self.name()
+        )))
+    }
+
     /// Whether they see no more of addresses than their networks, and no user agent.
     pub(super) fn is_masked(&self) -> bool {
         !self.allows(Scope::Pii)
@@ -140,6 +160,25 @@ mod tests {
         assert_eq!(caller.must_have(Scope::Kick).unwrap_err().0, "the token t has not the scope kick");
         assert_eq!(caller.address("10.1.2.3".parse().unwrap()).to_string(), "10.1.2.0");
         assert_eq!(caller.user_agent("x"), "");
+    }
+
+    #[test]
+    fn whoever_may_not_see_all_is_told_why() {
+        use Scope::{Kick, Pii, Read};
+        for (scopes, project, says) in [
+            (&[Read, Pii][..], None, None),
+            (&[Pii, Kick], None, Some("the scope read")),
+            (&[Read, Kick], None, Some("the token t has not the scope pii, and")),
+            (&[Read, Pii, Kick], Some("p"), Some("the token t is of one project, and")),
+        ] {
+            let refused = caller("[::1]:1", scopes, project).must_see_all().err().map(|lacks| lacks.0);
+            match (&refused, says) {
+                (None, None) => {}
+                (Some(said), Some(says)) => assert!(said.contains(says), "{said}"),
+                _ => panic!("{scopes:?} {project:?}: {refused:?}"),
+            }
+        }
+        assert!(Caller::new("192.0.2.1:1".parse().unwrap(), None).must_see_all().is_ok());
     }
 
     #[test]

@@ -9,7 +9,10 @@ use serde::{
 use serde_json::{Value, value::RawValue};
 
 use super::{
-    actions, history,
+    actions::{self, Done},
+    bulk::Bulk,
+    history,
+    listing::{self, ListSessions, Shape},
     methods::{Methods, SessionInfoFilters},
     rpc::{Error, Procedures},
     source::{Source, Workshop},
@@ -17,7 +20,8 @@ use super::{
 use crate::config::tokens::Scope;
 
 /// Every method there is.
-const METHODS: [&str; 5] = ["getSessionInfo", "getHistory", "closeSession", "closePage", "sendMessage"];
+const METHODS: [&str; 6] =
+    ["getSessionInfo", "listSessions", "getHistory", "closeSession", "closePage", "sendMessage"];
 
 impl Procedures for Methods {
     fn call(
@@ -41,19 +45,24 @@ impl Procedures for Methods {
                 let [username, project] = &values;
                 let filters = SessionInfoFilters::read([username.as_deref(), project.as_deref()])
                     .map_err(Error::invalid_params)?;
-                return Ok(Some(self.session_info(filters)));
+                Ok(Some(self.session_info(filters)))
             }
-            "getHistory" => return Ok(Some(history::get_history(self, &object(params)?)?)),
-            "closeSession" => self.act(method, params, out, actions::close_session)?,
-            "closePage" => self.act(method, params, out, actions::close_page)?,
-            "sendMessage" => self.act(method, params, out, actions::send_message)?,
+            "listSessions" => {
+                let asked = object::<ListSessions>(params)?.read()?;
+                Ok(Some(listing::list(self, asked, Shape::Json)?))
+            }
+            "getHistory" => Ok(Some(history::get_history(self, &object(params)?)?)),
+            "closeSession" => self.act(method, params, out, actions::close_session),
+            "closePage" => {
+                self.act(method, params, out, |methods, asked| actions::close_page(methods, &asked))
+            }
+            "sendMessage" => self.act(method, params, out, actions::send_message),
             _ => {
                 let shown: String = method.chars().take(64).collect();
                 let message = format!("there is no method {shown:?}; there are {}", METHODS.join(", "));
-                return Err(Error::new(Error::METHOD_NOT_FOUND, message));
+                Err(Error::new(Error::METHOD_NOT_FOUND, message))
             }
         }
-        Ok(None)
     }
 
     fn workshop(&self) -> &Workshop {
@@ -62,27 +71,44 @@ impl Procedures for Methods {
 }
 
 impl Methods {
-    /// Carries out an action, and writes down who did what to whom, and with which result.
+    /// Carries out an action, and writes down who did what to whom, and with which result. One that a filter picks
+    /// sessions for is carried out, and written down, as its answer is made.
     fn act<T: DeserializeOwned, R: Serialize>(
         &self,
         action: &str,
         params: Option<&RawValue>,
         out: &mut Vec<u8>,
-        carry_out: impl FnOnce(&Self, &T) -> Result<R, Error>,
-    ) -> Result<(), Error> {
+        carry_out: impl FnOnce(&Self, T) -> Done<R>,
+    ) -> Result<Option<Box<dyn Source>>, Error> {
         // Read as it was written first: a member that comes twice would be one in a `Value`.
-        let done = object(params).and_then(|asked| carry_out(self, &asked));
-        let asked = object(params).unwrap_or_default();
-        let result = done.map(|result| serde_json::to_value(result).unwrap_or_default());
-        self.audit.note(&self.caller, action, asked, result.as_ref().map_err(Error::message));
-        answer(out, result?)
+        let done = object(params).and_then(|asked| carry_out(self, asked));
+        let asked: Value = object(params).unwrap_or_default();
+        let done = done.and_then(|done| match done {
+            Ok(result) => Ok(Ok(serde_json::to_value(result).unwrap_or_default())),
+            // How many a filter picks tells of each session what it is asked for.
+            Err(job) => self.caller.must_see_all().map(|()| Err(job)).map_err(Error::from),
+        });
+        match done {
+            Ok(Err((question, deed))) => {
+                Ok(Some(Box::new(Bulk::new(self.clone(), question, deed, (action, asked)))))
+            }
+            Ok(Ok(result)) => {
+                self.audit.note(&self.caller, action, asked, Ok(&result));
+                answer(out, result)?;
+                Ok(None)
+            }
+            Err(error) => {
+                self.audit.note(&self.caller, action, asked, Err(error.message()));
+                Err(error)
+            }
+        }
     }
 }
 
 /// What a method needs of a token.
 fn needed(method: &str) -> Option<Scope> {
     match method {
-        "getSessionInfo" | "getHistory" => Some(Scope::Read),
+        "getSessionInfo" | "listSessions" | "getHistory" => Some(Scope::Read),
         "closeSession" | "closePage" | "sendMessage" => Some(Scope::Kick),
         _ => None,
     }
@@ -203,7 +229,7 @@ impl<'de> Deserialize<'de> for Params {
     }
 }
 
-fn kind(value: &Value) -> &'static str {
+pub(super) fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",

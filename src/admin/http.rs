@@ -12,7 +12,7 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{delete, get},
 };
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
@@ -20,10 +20,11 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     caller::Lacks,
+    ignition,
     listener::AdminPlane,
     methods::{Methods, SessionInfoFilters},
-    query_socket, rpc,
-    source::{Made, Parts, Unanswered},
+    query_socket, rest, rpc,
+    source::{Made, Parts, Source, Unanswered},
 };
 use crate::{
     config::tokens::Scope,
@@ -46,7 +47,7 @@ pub(super) struct Connection {
     _place: Arc<OwnedSemaphorePermit>,
 }
 
-type Answer = Result<Response, Refusal>;
+pub(super) type Answer = Result<Response, Refusal>;
 
 /// Every path of the admin plane, behind the checks of who may ask.
 pub(super) fn router(
@@ -58,6 +59,16 @@ pub(super) fn router(
     Router::new()
         .route("/query", get(query_socket::upgrade).post(post_query))
         .route("/api/v1/session-info", get(session_info))
+        .route("/api/v1/sessions", get(rest::list).delete(rest::delete))
+        .route("/api/v1/sessions/{id}", get(rest::one))
+        .route("/api/v1/sessions/{id}/pages", get(rest::pages))
+        .route("/data/perspective/api/v1/sessions", get(ignition::sessions).delete(rest::delete))
+        .route("/data/perspective/api/v1/sessions/", get(ignition::sessions).delete(rest::delete))
+        .route("/data/perspective/api/v1/session/{id}", get(ignition::session))
+        .route("/data/perspective/api/v1/session/{id}/pages", get(ignition::pages))
+        .route("/data/api/v1/designers", get(ignition::designers))
+        .route("/data/api/v1/designer/{id}", delete(ignition::delete_designer))
+        .route("/data/vision/api/v1/clients", get(ignition::vision_clients))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .fallback(not_found)
@@ -100,8 +111,12 @@ async fn session_info(Extension(methods): Extension<Methods>, request: Request) 
     let values = names.map(|name| query.take(name));
     let filters = SessionInfoFilters::read([values[0].as_deref(), values[1].as_deref()])
         .map_err(Refusal::bad_parameter)?;
-    let made = Parts::begin(methods.workshop.clone(), methods.session_info(filters)).await.map_err(refuse)?;
-    Ok(match made {
+    made(&methods, methods.session_info(filters)).await
+}
+
+/// The answer that comes from a source: whole if it is one part.
+pub(super) async fn made(methods: &Methods, source: Box<dyn Source>) -> Answer {
+    Ok(match Parts::begin(methods.workshop.clone(), source).await.map_err(refuse)? {
         Made::Whole(out) => ok(out),
         Made::InParts(first, rest) => in_parts(first, rest.into_stream()),
     })
@@ -180,13 +195,21 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 async fn not_found() -> Refusal {
-    Refusal::not_found("there is nothing here; there are /query, /api/v1/session-info, /healthz and /readyz")
+    Refusal::not_found(
+        "there is nothing here; there are /query, /api/v1/session-info, /api/v1/sessions, /healthz and /readyz",
+    )
 }
 
 async fn method_not_allowed(request: Request) -> Refusal {
-    Refusal::method_not_allowed(if request.uri().path() == "/query" { "GET, POST" } else { "GET, HEAD" })
+    let path = request.uri().path();
+    Refusal::method_not_allowed(match path.trim_end_matches('/') {
+        "/query" => "GET, POST",
+        "/api/v1/sessions" | "/data/perspective/api/v1/sessions" => "GET, HEAD, DELETE",
+        _ if path.starts_with("/data/api/v1/designer/") => "DELETE",
+        _ => "GET, HEAD",
+    })
 }
 
-fn ok(body: impl Into<Bytes>) -> Response {
+pub(super) fn ok(body: impl Into<Bytes>) -> Response {
     json(StatusCode::OK, body).map(Body::new)
 }

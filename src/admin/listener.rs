@@ -9,7 +9,9 @@ use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{audit::Audit, caller::Caller, gate::Gate, http, methods::Methods, source::Workshop};
+use super::{
+    audit::Audit, caller::Caller, gate::Gate, http, methods::Methods, snapshots::Snapshots, source::Workshop,
+};
 use crate::{
     config::AdminConfig,
     edge::{
@@ -26,6 +28,7 @@ pub(crate) struct AdminPlane {
     registry: Arc<Registry>,
     clock: Clock,
     workshop: Workshop,
+    snapshots: Arc<Snapshots>,
     pub(super) gate: Gate,
     audit: Audit,
     /// Places for query sockets: fewer than for connections, so that HTTP is always answered.
@@ -57,6 +60,7 @@ impl AdminPlane {
             registry,
             clock,
             workshop,
+            snapshots: Arc::default(),
             gate,
             audit,
             query_places,
@@ -81,11 +85,12 @@ impl AdminPlane {
 
     /// What this caller can ask.
     pub(super) fn methods(&self, caller: Caller) -> Methods {
-        let Self { registry, clock, workshop, audit, .. } = self;
+        let Self { registry, clock, workshop, snapshots, audit, .. } = self;
         Methods {
             registry: registry.clone(),
             clock: *clock,
             workshop: workshop.clone(),
+            snapshots: snapshots.clone(),
             caller,
             audit: audit.clone(),
         }

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use super::{
     audit::Audit,
-    caller::Caller,
+    caller::{Caller, Lacks},
+    snapshots::Snapshots,
     source::{PART_BYTES, Source, Workshop},
 };
 use crate::{
     edge::clock::Clock,
-    session::{Glob, Listing, Registry},
+    session::{Glob, Listing, Registry, Session},
 };
 
 /// The questions of one caller, and what they are answered from.
@@ -18,6 +19,7 @@ pub(super) struct Methods {
     pub(super) registry: Arc<Registry>,
     pub(super) clock: Clock,
     pub(super) workshop: Workshop,
+    pub(super) snapshots: Arc<Snapshots>,
     pub(super) caller: Caller,
     pub(super) audit: Audit,
 }
@@ -51,9 +53,25 @@ impl SessionInfoFilters {
 }
 
 impl Methods {
-    /// Whether a session is live, for this caller: those of projects that they do not see are not.
+    /// A live session that this caller may touch: for them, those of projects that they do not see are not live.
+    /// To show it, there is [`shown`](Self::shown).
+    pub(super) fn session(&self, id: &str) -> Option<Arc<Session>> {
+        self.registry.get(id).filter(|session| self.caller.sees_session(session))
+    }
+
+    /// Whether a session is live, for this caller.
     pub(super) fn is_live(&self, id: &str) -> bool {
-        self.registry.get(id).is_some_and(|session| self.caller.sees_session(&session))
+        self.session(id).is_some()
+    }
+
+    /// A live session, to be shown with all that there is to know of it.
+    ///
+    /// # Errors
+    ///
+    /// The caller may not see all.
+    pub(super) fn shown(&self, id: &str) -> Result<Option<Arc<Session>>, Lacks> {
+        self.caller.must_see_all()?;
+        Ok(self.session(id))
     }
 
     /// The plain array of `getSessionInfo`.

@@ -6,15 +6,23 @@
 
 mod actions;
 mod audit;
+mod bulk;
 mod caller;
 mod calls;
+mod csv;
 mod gate;
 mod history;
 mod http;
+mod ignition;
+mod item;
 mod listener;
+mod listing;
 mod methods;
 mod query_socket;
+mod rest;
 mod rpc;
+mod select;
+mod snapshots;
 mod source;
 
 use std::path::Path;

@@ -144,7 +144,7 @@ impl<P: Procedures> Answer<P> {
         let Some(source) = self.procedures.call(&request.method, request.params.as_deref(), out)? else {
             return Ok(());
         };
-        if request.id.is_some() {
+        if request.id.is_some() || source.has_effect() {
             self.source = Some(source);
             self.procedures.workshop().make_part(&mut self.source, true, out).await?;
         }

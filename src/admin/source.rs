@@ -18,6 +18,12 @@ pub(super) trait Source: Send {
     /// How many rows are looked at for the rest of it, or as many as take as long.
     fn looks(&self) -> usize;
 
+    /// Whether it does something besides answering: then it is asked for its first part even when nobody wants to
+    /// know.
+    fn has_effect(&self) -> bool {
+        false
+    }
+
     /// Writes a part, or as much of it as there is after a while of looking; `false` if it was the last.
     fn write_part(&mut self, out: &mut Vec<u8>) -> bool;
 

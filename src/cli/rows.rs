@@ -7,7 +7,7 @@ use std::{
 
 use crate::session::{
     SessionInfo,
-    text::{clean, is_hostile},
+    text::{clean, is_hostile, spreadsheet_safe},
 };
 
 /// One array, as `getSessionInfo` answers it, laid out for reading.
@@ -86,13 +86,6 @@ fn harmless(json: &str) -> Cow<'_, str> {
     }
     let escape = |c: char| if acts(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
     Cow::Owned(json.chars().map(escape).collect())
-}
-
-/// Keeps a spreadsheet from taking a client's text for a formula.
-fn spreadsheet_safe(text: &str) -> String {
-    let cleaned = clean(text);
-    let guard = if cleaned.starts_with(['=', '+', '-', '@']) { "'" } else { "" };
-    format!("{guard}{cleaned}")
 }
 
 #[cfg(test)]

@@ -44,6 +44,27 @@ impl Query {
         Ok(Self(found))
     }
 
+    /// Every parameter, decoded, in the order given.
+    ///
+    /// # Errors
+    ///
+    /// 400, naming the parameter that is no UTF-8.
+    pub(crate) fn pairs(query: Option<&str>) -> Result<Vec<(String, String)>, Refusal> {
+        let pairs = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
+        let read = |pair: &str| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let name = decode(name).unwrap_or_else(|| "\u{fffd}".to_owned());
+            match decode(value) {
+                Some(value) => Ok((name, value)),
+                None => {
+                    let shown: String = name.chars().take(64).collect();
+                    Err(Refusal::bad_parameter(format!("{shown} is not valid UTF-8")))
+                }
+            }
+        };
+        pairs.map(read).collect()
+    }
+
     pub(crate) fn take(&mut self, name: &str) -> Option<String> {
         self.0.remove(name)
     }

@@ -10,6 +10,12 @@ impl Registry {
         self.terminate_if(id, |_| true, reason, words, now_ms)
     }
 
+    /// The same for this very session, not for a later one of its id.
+    pub fn terminate_this(&self, session: &Session, reason: EndReason, words: &str, now_ms: u64) -> bool {
+        let is_it = |live: &Session| std::ptr::eq(live, session);
+        self.terminate_if(session.who().id(), is_it, reason, words, now_ms)
+    }
+
     /// The same for one that `may_end`, which is asked under the guard.
     pub(super) fn terminate_if(
         &self,
@@ -58,19 +64,7 @@ impl Registry {
     /// Sends a text to the connections of a session, or to those of one page; answers whether any took it, or
     /// `None` if there is no such session or page.
     pub fn send(&self, id: &str, page_id: Option<&str>, text: &Arc<str>) -> Option<bool> {
-        let session = self.get(id)?;
-        let links: Vec<_> = {
-            let presence = session.presence();
-            match page_id {
-                None => presence.connections().to_vec(),
-                Some(page_id) => {
-                    presence.pages().iter().find(|page| &*page.id == page_id)?;
-                    presence.serving(page_id).cloned().collect()
-                }
-            }
-        };
-        let taken = links.iter().filter(|link| link.outlet.tell(Order::Send(text.clone()))).count();
-        Some(taken > 0)
+        self.get(id)?.send(page_id, text)
     }
 
     /// The lines to all connections, in no particular order.
@@ -105,5 +99,24 @@ impl Registry {
                 waits.then(|| presence.terminate(EndReason::Drained)).flatten()
             });
         }
+    }
+}
+
+impl Session {
+    /// Sends a text to its connections, or to those of one page; answers whether any took it, or `None` if there is
+    /// no such page.
+    pub fn send(&self, page_id: Option<&str>, text: &Arc<str>) -> Option<bool> {
+        let links: Vec<_> = {
+            let presence = self.presence();
+            match page_id {
+                None => presence.connections().to_vec(),
+                Some(page_id) => {
+                    presence.pages().iter().find(|page| &*page.id == page_id)?;
+                    presence.serving(page_id).cloned().collect()
+                }
+            }
+        };
+        let taken = links.iter().filter(|link| link.outlet.tell(Order::Send(text.clone()))).count();
+        Some(taken > 0)
     }
 }

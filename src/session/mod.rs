@@ -88,14 +88,14 @@ pub use listing::Listing;
 pub use mask::network_of;
 pub use membership::{Membership, PageError};
 pub use outlet::{Order, Outlet, control_message};
-pub use presence::Page;
+pub use presence::{Page, Standing};
 pub use quota::Limits;
 pub(crate) use quota::place_of;
-pub use registry::Registry;
+pub use registry::{Named, Registry};
 pub use rules::{JoinError, OneSessionPerUser, Rules};
 pub use scope::{SessionScope, UnknownScope};
 pub use session::{Identity, Joining, Session};
-pub use tally::Came;
+pub use tally::{Came, Counts};
 pub use token::ResumeToken;
 pub use who::Who;
 

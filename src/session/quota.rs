@@ -2,7 +2,7 @@
 //! limit or by none.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     net::{IpAddr, Ipv6Addr},
     sync::{
         Mutex, MutexGuard, PoisonError,
@@ -116,6 +116,19 @@ impl Quota {
     /// The places of a named user's sessions; nobody is no user.
     pub(super) fn of_user(&self, username: &str) -> Vec<Number> {
         if username == UNAUTHENTICATED { Vec::new() } else { self.lock().by_user.of(username) }
+    }
+
+    /// The places of the sessions of any of these users, or in any of these projects, whichever are fewer; `None` if
+    /// neither is asked for.
+    pub(super) fn named(&self, usernames: Option<&[&str]>, projects: Option<&[&str]>) -> Option<Vec<Number>> {
+        let counts = self.lock();
+        let find = |index: &Index, names: Option<&[&str]>| -> Option<Vec<Number>> {
+            // A name that is given twice is one.
+            let names: BTreeSet<&str> = names?.iter().copied().collect();
+            Some(names.into_iter().flat_map(|name| index.of(name)).collect())
+        };
+        let found = [find(&counts.by_user, usernames), find(&counts.by_project, projects)];
+        found.into_iter().flatten().min_by_key(Vec::len)
     }
 
     /// The places of all sessions that may fit both, if they are few among all.

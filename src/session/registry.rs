@@ -1,5 +1,6 @@
 use std::{
     borrow::Borrow,
+    collections::BTreeSet,
     hash::{Hash, Hasher},
     num::NonZeroU64,
     sync::Arc,
@@ -24,7 +25,7 @@ type Place = (Arc<Session>, ConnectionNumber);
 /// All live sessions, and the last that ended.
 ///
 /// The map tells which session has an id; it is named in this file alone, and no guard of it leaves this file. Lists
-/// are read from [`Rows`], where sessions lie side by side. See the invariants in the crate's documentation.
+/// are read from the rows, where sessions lie side by side. See the invariants in the crate's documentation.
 ///
 /// Locks are taken in this order, and none but for a few stores: the map's shard, what is open in one session, then
 /// one of the page of rows, the queue of deadlines or the ring; a newcomer takes the quota's before what is open in
@@ -38,6 +39,17 @@ pub struct Registry {
     ended: EndedRing,
     deadlines: Deadlines,
     rules: Rules,
+}
+
+/// By which names sessions are asked for: `None` is all, and a list is any of them.
+#[derive(Clone, Debug, Default)]
+pub struct Named<'a> {
+    /// Of any of these ids.
+    pub ids: Option<Vec<&'a str>>,
+    /// Of any of these users.
+    pub usernames: Option<Vec<&'a str>>,
+    /// In any of these projects.
+    pub projects: Option<Vec<&'a str>>,
 }
 
 /// A session under its id, which is kept in the session alone.
@@ -260,6 +272,9 @@ impl Registry {
     fn queue_look(&self, session: &Session, presence: &mut Presence, now_ms: u64) {
         let next = if presence.is_ended() {
             None
+        } else if presence.queued_ms.is_some_and(|queued| queued.get() <= now_ms) {
+            // It is due, and whoever deals with it finds out what is next.
+            return;
         } else {
             let ends = [presence.deadline_ms(), self.idle_at_ms(session), self.token_ends_ms(session)];
             ends.into_iter().flatten().min()
@@ -284,6 +299,9 @@ impl Registry {
             let mut presence = session.presence();
             let end = change(session, &mut presence);
             self.queue_look(session, &mut presence, now_ms);
+            if end.is_some() {
+                presence.queued_ms = NonZeroU64::new(now_ms);
+            }
             drop(presence);
             let Some(end) = end else { return false };
             session.place().unlist(|| self.ended.push(session.ended(end, now_ms)));
@@ -372,6 +390,30 @@ impl Registry {
             }
         });
         found
+    }
+
+    /// Calls `see` with every session that may be among those named: all of them, and maybe others.
+    ///
+    /// Each was live at some instant during the call and is seen once. Names are looked up, so that few sessions
+    /// among many are found without looking at the others.
+    pub fn candidates(&self, named: &Named<'_>, mut see: impl FnMut(Arc<Session>)) {
+        if let Some(ids) = &named.ids {
+            let ids: BTreeSet<&str> = ids.iter().copied().collect();
+            ids.into_iter().filter_map(|id| self.get(id)).for_each(see);
+            return;
+        }
+        // First: a session that begins after this is left out, so that an id is not seen twice.
+        let turn = self.rows.turn();
+        match self.quota.named(named.usernames.as_deref(), named.projects.as_deref()) {
+            Some(places) => {
+                for place in places {
+                    if let Some(session) = self.rows.session_before(place, turn) {
+                        see(session);
+                    }
+                }
+            }
+            None => self.rows.for_each(see),
+        }
     }
 
     /// The rows of [`select`](Self::select) at `now_ms`.

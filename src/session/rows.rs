@@ -118,6 +118,14 @@ impl Rows {
         rows[number as usize % PAGE].as_ref().map(|row| row.session.clone())
     }
 
+    /// The session that is listed there, unless it is listed since that turn.
+    pub(super) fn session_before(&self, number: Number, turn: u64) -> Option<Arc<Session>> {
+        let page = self.page(number)?;
+        let rows = page.rows();
+        let row = rows[number as usize % PAGE].as_ref().filter(|row| row.turn < turn);
+        row.map(|row| row.session.clone())
+    }
+
     /// Calls `see` with every session that is listed at this moment and has not ended when its turn comes, page by
     /// page, and without a lock.
     pub(super) fn for_each(&self, mut see: impl FnMut(Arc<Session>)) {

@@ -5,7 +5,7 @@ use std::{
 };
 
 use super::{
-    Came, Outlet, Page, ResumeToken, SessionInfo, SessionScope, Who, Windows,
+    Came, Counts, Outlet, Page, ResumeToken, SessionInfo, SessionScope, Standing, Who, Windows,
     ended::EndedSession,
     presence::{End, Patience, Presence},
     rows::Place,
@@ -53,7 +53,7 @@ pub struct Joining {
 /// One client's presence in one project, from its first connection to its end.
 ///
 /// Its connections hold it directly, so counting a message looks nothing up. Who it is never changes; what is counted
-/// is in a cache line beside those of other sessions ([`Tally`]), and what is open behind a lock of its own.
+/// is in a cache line beside those of other sessions (`tally.rs`), and what is open behind a lock of its own.
 #[derive(Debug)]
 pub struct Session {
     who: Who,
@@ -164,6 +164,21 @@ impl Session {
     /// The open pages, lost ones among them, in the order opened.
     pub fn pages(&self) -> Vec<Page> {
         lock(&self.presence).pages().to_vec()
+    }
+
+    /// What is open, all of one moment.
+    pub fn standing(&self) -> Standing {
+        let presence = lock(&self.presence);
+        Standing {
+            connections: presence.connections().len(),
+            pages: presence.pages().to_vec(),
+            ended_ms: presence.ended_ms(),
+        }
+    }
+
+    /// What is counted, all of one moment.
+    pub fn counts(&self) -> Counts {
+        self.place.tally().counts()
     }
 
     /// How many connections are open; none if the session waits to be resumed.

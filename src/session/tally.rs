@@ -52,11 +52,15 @@ impl Came {
 
 /// Payload bytes, of whole messages only, at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Counts {
-    pub(super) recent_bytes_sent: u64,
-    pub(super) total_bytes_sent: u64,
-    pub(super) messages_sent: u64,
-    pub(super) bytes_received: u64,
+pub struct Counts {
+    /// Of the newest message from the client.
+    pub recent_bytes_sent: u64,
+    /// Of all messages from the client.
+    pub total_bytes_sent: u64,
+    /// How many messages came from the client.
+    pub messages_sent: u64,
+    /// Of all messages delivered to the client.
+    pub bytes_received: u64,
 }
 
 impl Tally {

@@ -338,6 +338,19 @@ fn a_session_that_is_always_half_lost_is_not_looked_at_more_and_more() {
     }
 }
 
+/// A change that came between a deadline and the look at it once put the look off by a millisecond.
+#[test]
+fn what_is_due_already_is_not_put_off_by_what_happens_in_between() {
+    let registry = registry(Limits::default());
+    let lost = registry.join(joining("d", "ann", "p"), 0).unwrap();
+    let other = registry.join(page(joining("d", "ann", "p"), "p2"), 0).unwrap();
+    lost.leave(Leaving::Lost, 0);
+    other.leave(Leaving::Closed { going_away: false }, 30_005);
+    assert_eq!(registry.len(), 1);
+    registry.expire(30_005);
+    assert_eq!((registry.len(), registry.looks_to_come()), (0, 0));
+}
+
 /// Each life of a designer's id once queued a look of its own, and those of earlier lives queued again for the live
 /// one.
 #[test]

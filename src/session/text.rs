@@ -20,6 +20,13 @@ pub fn is_hostile(c: char) -> bool {
         || matches!(c, '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
+/// The text as a cell of a spreadsheet, which must not take it for a formula: cleaned, and after an apostrophe if it
+/// begins as formulas do.
+pub fn spreadsheet_safe(text: &str) -> Cow<'_, str> {
+    let cleaned = clean(text);
+    if cleaned.starts_with(['=', '+', '-', '@']) { Cow::Owned(format!("'{cleaned}")) } else { cleaned }
+}
+
 /// The `User-Agent` as it is kept: cleaned, at most [`MAX_USER_AGENT_CHARS`], bytes that are no UTF-8 shown
 /// as U+FFFD.
 pub fn user_agent(raw: &[u8]) -> String {

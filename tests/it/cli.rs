@@ -278,3 +278,18 @@ fn the_demo_shows_a_living_plant_and_ends() {
     assert!((50..=60).contains(&totals(pictures[1]).0), "{shown}");
     assert_ne!(totals(pictures[0]).1, totals(pictures[1]).1, "it lives");
 }
+
+#[test]
+fn the_registry_is_measured_without_a_socket() {
+    let measured = headcount()
+        .args(["bench-registry", "--sessions", "2000", "--rounds", "1", "--writers", "1"])
+        .output()
+        .unwrap();
+    assert!(measured.status.success());
+    let printed = String::from_utf8(measured.stdout).unwrap();
+    let begins: Vec<_> = printed.lines().map(|line| line.split_whitespace().next().unwrap()).collect();
+    assert_eq!(begins, ["sessions", "list", "filter", "writers"], "{printed}");
+    assert!(printed.contains("2000 in memory") && printed.contains("20 sessions by user"), "{printed}");
+    let few = headcount().args(["bench-registry", "--sessions", "5"]).output().unwrap();
+    assert_eq!(few.status.code(), Some(2));
+}

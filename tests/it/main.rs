@@ -12,6 +12,7 @@ mod harness;
 mod identity;
 mod instructions;
 mod life;
+mod listing;
 mod lives;
 mod proxies;
 mod query;

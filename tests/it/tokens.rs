@@ -8,7 +8,9 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::harness::{CLOSE, RawSocket, Server, TEXT, UPGRADE, eventually, get, headcount, request};
+use crate::harness::{
+    CLOSE, RawSocket, Response, Server, TEXT, UPGRADE, eventually, get, headcount, request, root,
+};
 
 /// A file of tokens that goes with the test.
 struct Tokens(PathBuf);
@@ -388,4 +390,295 @@ fn an_audit_log_that_cannot_be_written_is_told_at_the_start_and_holds_up_nobody_
     assert_eq!(call(&server, "", "closeSession", &json!({"sessionId": "d1"}))["result"]["terminated"], 1);
     let (_, said) = server.terminate();
     assert_eq!(said.matches("the audit log cannot be written").count(), 1, "{said}");
+}
+
+/// What a call does with the limits of a token.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Limits {
+    /// It keeps to them, and answers.
+    Kept,
+    /// It is refused to whoever has some.
+    Refused,
+    /// It is done to sessions by their ids: those of other projects are not there. Who may not see addresses may.
+    ById,
+}
+
+/// Every way in by HTTP that needs a token: method, route, what is asked, the scope, and what becomes of limits. `ID` is
+/// a designer of the project q.
+const PATHS: [(&str, &str, &str, &str, Limits); 15] = {
+    use Limits::{ById, Kept, Refused};
+    [
+        ("GET", "/api/v1/session-info", "", "read", Kept),
+        ("GET", "/api/v1/sessions", "", "read", Refused),
+        ("GET", "/api/v1/sessions", "?clientAddress=127.0.0.1&limit=1&search=q&fields=id", "read", Refused),
+        ("DELETE", "/api/v1/sessions", "?sessionId=ID", "kick", ById),
+        ("GET", "/api/v1/sessions/{id}", "", "read", Refused),
+        ("GET", "/api/v1/sessions/{id}/pages", "", "read", Refused),
+        ("GET", "/data/perspective/api/v1/sessions", "", "read", Refused),
+        ("DELETE", "/data/perspective/api/v1/sessions", "?sessionId=ID", "kick", ById),
+        ("GET", "/data/perspective/api/v1/sessions/", "?userAgent[cn]=x", "read", Refused),
+        ("DELETE", "/data/perspective/api/v1/sessions/", "?sessionId=ID&sessionId=x", "kick", ById),
+        ("GET", "/data/perspective/api/v1/session/{id}", "", "read", Refused),
+        ("GET", "/data/perspective/api/v1/session/{id}/pages", "", "read", Refused),
+        ("GET", "/data/api/v1/designers", "", "read", Refused),
+        ("DELETE", "/data/api/v1/designer/{id}", "?message=x", "kick", ById),
+        ("GET", "/data/vision/api/v1/clients", "", "read", Refused),
+    ]
+};
+
+/// Every method of JSON-RPC, and every way to say whom it is for.
+fn calls() -> Vec<(&'static str, Value, &'static str, Limits)> {
+    use Limits::{ById, Kept, Refused};
+    let (mine, all) = (json!({"id": "ID"}), json!({"clientAddress": "127.0.0.1"}));
+    vec![
+        ("getSessionInfo", json!([]), "read", Kept),
+        ("getHistory", json!({}), "read", Kept),
+        ("listSessions", json!({}), "read", Refused),
+        ("listSessions", json!({"filter": all, "search": "q", "sortBy": "asc(id)"}), "read", Refused),
+        ("listSessions", json!({"snapshotId": "SNAPSHOT", "limit": 1}), "read", Refused),
+        ("closeSession", json!({"filter": all, "dryRun": true}), "kick", Refused),
+        ("closeSession", json!({"filter": {}, "all": true, "dryRun": true}), "kick", Refused),
+        ("closeSession", json!({"filter": mine}), "kick", Refused),
+        ("sendMessage", json!({"filter": mine, "messageType": "x", "payload": 1}), "kick", Refused),
+        ("closeSession", json!({"sessionId": "ID", "dryRun": true}), "kick", ById),
+        ("closeSession", json!({"sessionId": "ID"}), "kick", ById),
+        ("closePage", json!({"sessionId": "ID", "pageId": "p1"}), "kick", ById),
+        ("sendMessage", json!({"sessionId": "ID", "messageType": "x"}), "kick", ById),
+    ]
+}
+
+/// Tokens of every kind of limit.
+struct Kinds {
+    reads_not: String,
+    kicks_not: String,
+    masked: String,
+    bound: String,
+    full: String,
+}
+
+impl Kinds {
+    fn new(tokens: &Tokens) -> Self {
+        Self {
+            reads_not: tokens.add("reads-not", "pii,kick", &[]),
+            kicks_not: tokens.add("kicks-not", "read,pii", &[]),
+            masked: tokens.add("masked", "read,kick", &[]),
+            bound: tokens.add("bound", "read,pii,kick", &["--project", "p"]),
+            full: tokens.add("full", "read,pii,kick", &[]),
+        }
+    }
+
+    /// The one that lacks a scope.
+    fn without(&self, scope: &str) -> &str {
+        if scope == "read" { &self.reads_not } else { &self.kicks_not }
+    }
+}
+
+/// The designer that a request is for, there until somebody ends it.
+fn designer(server: &Server, project: &str, id: &str) -> RawSocket {
+    RawSocket::open(server.clients, &format!("/ws/{project}?scope=designer&designerId={id}&pageId=p1"))
+}
+
+#[test]
+fn no_path_of_the_admin_plane_forgets_the_limits_of_a_token() {
+    let tokens = Tokens::new("paths");
+    let kinds = Kinds::new(&tokens);
+    let server = tokens.server();
+    let _other = designer(&server, "q", "other");
+    for (n, (method, route, query, scope, limits)) in PATHS.into_iter().enumerate() {
+        let what = format!("{method} {route}{query}");
+        let mut client = designer(&server, "q", &format!("d{n}"));
+        let ask = |method: &str, headers: &str, id: &str| -> Response {
+            let target = route.replace("{id}", id) + &query.replace("ID", id);
+            request(server.admin, method, &target, headers, "")
+        };
+        let id = &format!("d{n}");
+        let refused = |token: &str, says: &str| {
+            let refused = ask(method, &bearer(token), id);
+            assert_eq!((refused.status, &*refused.error().0), (403, "insufficient_scope"), "{what}");
+            assert!(refused.error().1.contains(says), "{what}: {}", refused.body);
+            assert!(!refused.body.contains(id.as_str()), "{what}: {}", refused.body);
+            if method == "GET" {
+                assert_eq!(ask("HEAD", &bearer(token), id).status, 403, "HEAD for {what}");
+            }
+        };
+        assert_eq!(ask(method, "", id).status, 401, "{what}");
+        refused(kinds.without(scope), &format!("the scope {scope}"));
+        match limits {
+            Limits::Refused => {
+                for token in [&kinds.masked, &kinds.bound] {
+                    refused(token, "cannot use this call yet; getSessionInfo can be used");
+                }
+            }
+            Limits::ById => {
+                assert_eq!(ask(method, &bearer(&kinds.bound), id).status, 404, "{what}");
+                for (token, project, id) in [(&kinds.bound, "p", "own"), (&kinds.masked, "q", "seen")] {
+                    let mut client = designer(&server, project, id);
+                    assert_eq!(ask(method, &bearer(token), id).status, 200, "{what}");
+                    assert_eq!(client.closed_with(), 4001, "{what}");
+                }
+            }
+            Limits::Kept => {
+                let masked = ask(method, &bearer(&kinds.masked), id);
+                assert!(
+                    masked.status == 200 && !masked.body.contains("127.0.0.1"),
+                    "{what}: {}",
+                    masked.body
+                );
+                let bound = ask(method, &bearer(&kinds.bound), id);
+                assert_eq!((bound.status, &*bound.body), (200, "[]"), "{what}");
+            }
+        }
+        client.barrier();
+        assert_eq!(ask(method, &bearer(&kinds.full), id).status, 200, "{what}");
+        if method == "DELETE" {
+            assert_eq!(client.closed_with(), 4001, "{what}");
+        }
+    }
+}
+
+#[test]
+fn every_route_is_in_the_table_with_every_method() {
+    let source = std::fs::read_to_string(root().join("src/admin/http.rs")).unwrap();
+    let routes: Vec<_> = source.lines().filter_map(|line| line.trim().strip_prefix(".route(\"")).collect();
+    assert!(routes.len() > 10, "{routes:?}");
+    for line in routes {
+        let (route, handlers) = line.split_once('"').unwrap();
+        if matches!(route, "/query" | "/healthz" | "/readyz") {
+            continue;
+        }
+        let methods = ["get", "delete", "post", "put", "patch", "any"];
+        let methods: Vec<_> =
+            methods.into_iter().filter(|name| handlers.contains(&format!("{name}("))).collect();
+        assert!(!methods.is_empty(), "{line}");
+        for name in methods {
+            let is_there =
+                |row: &(&str, &str, &str, &str, Limits)| row.0.eq_ignore_ascii_case(name) && row.1 == route;
+            assert!(PATHS.iter().any(is_there), "{name} {route} is not in the table");
+        }
+    }
+}
+
+#[test]
+fn no_method_of_json_rpc_forgets_the_limits_of_a_token() {
+    let tokens = Tokens::new("methods");
+    let kinds = Kinds::new(&tokens);
+    let server = tokens.server();
+    let _other = designer(&server, "q", "other");
+    let headers = "Content-Type: application/json\r\n";
+    for (n, (method, params, scope, limits)) in calls().into_iter().enumerate() {
+        let (id, what) = (&format!("d{n}"), format!("{method} {params}"));
+        let mut client = designer(&server, "q", id);
+        let mut snapshot = String::new();
+        if params["snapshotId"].is_string() {
+            let list = call(&server, &kinds.full, "listSessions", &json!({"limit": 1}));
+            list["result"]["metadata"]["snapshotId"].as_str().unwrap().clone_into(&mut snapshot);
+        }
+        let asked = |id: &str| -> Value {
+            let text = params.to_string().replace("ID\"", &format!("{id}\"")).replace("SNAPSHOT", &snapshot);
+            serde_json::from_str(&text).unwrap()
+        };
+        let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": asked(id)}).to_string();
+        assert_eq!(request(server.admin, "POST", "/query", headers, &body).status, 401, "{what}");
+        let by_socket = |token: &str| -> Value {
+            let mut socket = RawSocket::open_with(server.admin, "/query", &bearer(token));
+            socket.send(TEXT, body.as_bytes());
+            serde_json::from_slice(&socket.receive().unwrap().1).unwrap()
+        };
+        let refused = |token: &str, code: i32, says: &str| {
+            for answer in [call(&server, token, method, &asked(id)), by_socket(token)] {
+                assert_eq!(answer["error"]["code"], code, "{what}: {answer}");
+                assert!(answer["error"]["message"].as_str().unwrap().contains(says), "{what}: {answer}");
+            }
+        };
+        refused(kinds.without(scope), -32001, &format!("the scope {scope}"));
+        match limits {
+            Limits::Refused => {
+                for token in [&kinds.masked, &kinds.bound] {
+                    refused(token, -32001, "cannot use this call yet; getSessionInfo can be used");
+                }
+                // Whom a filter picks is told to nobody who may not ask for it.
+                refused(&kinds.reads_not, -32001, "the scope read");
+            }
+            Limits::ById => {
+                refused(&kinds.bound, -32002, "no session");
+                let own = format!("own{n}");
+                let _own = designer(&server, "p", &own);
+                assert!(call(&server, &kinds.bound, method, &asked(&own))["result"].is_object(), "{what}");
+            }
+            Limits::Kept => {
+                let masked = call(&server, &kinds.masked, method, &asked(id));
+                assert!(masked["error"].is_null() && !masked.to_string().contains("127.0.0.1"), "{masked}");
+                let bound = call(&server, &kinds.bound, method, &asked(id)).to_string();
+                assert!(!bound.contains("error") && !bound.contains("\"q\""), "{what}: {bound}");
+            }
+        }
+        client.barrier();
+        let answer = call(&server, &kinds.full, method, &asked(id));
+        assert!(answer["error"].is_null() && !answer["result"].is_null(), "{what}: {answer}");
+    }
+    // Every method is in the table.
+    let unknown = call(&server, &kinds.full, "nope", &json!({}))["error"]["message"].clone();
+    let (_, known) = unknown.as_str().unwrap().split_once("there are ").unwrap();
+    for name in known.split(", ") {
+        assert!(calls().iter().any(|row| row.0 == name), "{name} is not in the table");
+    }
+}
+
+#[test]
+fn what_is_done_by_filter_and_by_delete_is_in_the_audit_log() {
+    let (tokens, audit) = (Tokens::new("audit-bulk"), Tokens::new("audit-bulk-log"));
+    let kinds = Kinds::new(&tokens);
+    let server = Server::start(&["--admin-tokens", tokens.path(), "--audit-log", audit.path()]);
+    let _clients = ["a", "b", "c"].map(|id| designer(&server, "q", id));
+    let delete = |token: &str, target: &str| request(server.admin, "DELETE", target, &bearer(token), "");
+    let filter = json!({"filter": {"id": "a"}, "message": "bye"});
+    for token in [&kinds.masked, &kinds.full] {
+        call(&server, token, "closeSession", &filter);
+    }
+    call(
+        &server,
+        &kinds.full,
+        "sendMessage",
+        &json!({"filter": {"id": "b"}, "messageType": "m", "payload": "secret"}),
+    );
+    for (token, target) in [
+        (&kinds.kicks_not, "/api/v1/sessions?sessionId=b&message=so"),
+        (&kinds.bound, "/api/v1/sessions?sessionId=b"),
+        (&kinds.full, "/api/v1/sessions?sessionId=b&sessionId=x"),
+        (&kinds.full, "/api/v1/sessions"),
+        (&kinds.kicks_not, "/data/api/v1/designer/c"),
+        (&kinds.full, "/data/api/v1/designer/c?message=so"),
+    ] {
+        delete(token, target);
+    }
+    let found = eventually("lines of the audit log", || {
+        let text = std::fs::read_to_string(&audit.0).unwrap_or_default();
+        let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        if lines.len() == 9 { Ok(lines) } else { Err(text) }
+    });
+    let ids = |ids: Value| json!({"sessionId": ids});
+    let by = |filter: Value| json!({"filter": filter});
+    let done = json!({"terminated": 1});
+    let sent = json!({"delivered": 0, "undeliverable": 1});
+    let lacks = "the token kicks-not has not the scope kick";
+    for (line, (who, action, target, message, outcome)) in found.iter().zip([
+        ("masked", "closeSession", by(json!({"id": "a"})), Some("bye"), Err("without pii cannot use")),
+        ("full", "closeSession", by(json!({"id": "a"})), Some("bye"), Ok(&done)),
+        ("full", "sendMessage", json!({"filter": {"id": "b"}, "messageType": "m"}), None, Ok(&sent)),
+        ("kicks-not", "closeSession", ids(json!(["b"])), Some("so"), Err(lacks)),
+        ("bound", "closeSession", ids(json!(["b"])), None, Err("no session \"b\" is live")),
+        ("full", "closeSession", ids(json!(["b", "x"])), None, Ok(&done)),
+        ("full", "closeSession", ids(json!([])), None, Err("sessionId is needed")),
+        ("kicks-not", "closeSession", ids(json!(["c"])), None, Err(lacks)),
+        ("full", "closeSession", ids(json!(["c"])), Some("so"), Ok(&done)),
+    ]) {
+        assert_eq!((&line["who"], &line["action"], &line["target"]), (&json!(who), &json!(action), &target));
+        assert_eq!(line["message"].as_str(), message, "{line}");
+        match outcome {
+            Ok(result) => assert_eq!((&line["result"], &line["error"]), (result, &Value::Null), "{line}"),
+            Err(says) => {
+                assert!(line["result"].is_null() && line["error"].as_str().unwrap().contains(says), "{line}");
+            }
+        }
+    }
 }

@@ -85,6 +85,12 @@ impl Test {
         })
     }
 
+    /// The texts of which one must be there, if nothing else passes.
+    pub(super) fn texts(&self) -> Option<Vec<&str>> {
+        let Self::Among(wanted) = self else { return None };
+        wanted.iter().map(Scalar::as_text).collect()
+    }
+
     /// Whether the value passes.
     pub(super) fn passes(&self, value: Value<'_>) -> bool {
         match self {

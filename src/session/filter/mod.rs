@@ -217,6 +217,13 @@ impl<F: Field> Filter<F> {
         self.0.is_empty()
     }
 
+    /// The texts of which a record must have one in this field, if there is such a condition (`eq` or `in`): whoever
+    /// has an index need not look at other records.
+    pub fn wanted_texts(&self, field: F) -> Option<Vec<&str>> {
+        let tests = self.0.iter().filter(|(known, _)| *known == field);
+        tests.filter_map(|(_, test)| test.texts()).min_by_key(Vec::len)
+    }
+
     /// Whether the record passes every condition.
     pub fn matches<R: Record<Field = F>>(&self, record: &R) -> bool {
         self.0.iter().all(|(field, test)| test.passes(record.value(*field)))

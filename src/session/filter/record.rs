@@ -107,6 +107,10 @@ pub(super) enum Scalar<'a> {
 
 impl Scalar<'_> {
     pub(super) const NANOS_PER_MILLI: i128 = 1_000_000;
+
+    pub(super) fn as_text(&self) -> Option<&str> {
+        if let Self::Text(text) = self { Some(text) } else { None }
+    }
 }
 
 impl<'a> Value<'a> {

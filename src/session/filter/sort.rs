@@ -40,6 +40,11 @@ impl<F: Field> SortBy<F> {
         Ok(Self { field, descending })
     }
 
+    /// What it goes by, before the id.
+    pub fn field(&self) -> F {
+        self.field
+    }
+
     /// Which of two records comes first.
     pub fn compare<R: Record<Field = F>>(&self, a: &R, b: &R) -> Ordering {
         let [value_a, value_b] =

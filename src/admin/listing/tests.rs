@@ -1,0 +1,209 @@
+use std::{collections::BTreeSet, time::Duration};
+
+use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
+
+use super::*;
+use crate::{
+    admin::{audit::Audit, caller::Caller, source::Workshop},
+    edge::clock::Clock,
+    session::{
+        Came, Joining, Membership, Registry, Rules,
+        tests::{close, joining},
+    },
+};
+
+fn methods() -> Methods {
+    Methods {
+        registry: Arc::new(Registry::new(Rules::default())),
+        clock: Clock::start(),
+        workshop: Workshop::new(1, Duration::from_secs(1)),
+        snapshots: Arc::default(),
+        caller: Caller::new(([127, 0, 0, 1], 1).into(), None),
+        audit: Audit::new(None),
+    }
+}
+
+fn answer(methods: &Methods, params: &Value) -> Result<Value, NoList> {
+    let asked: ListSessions = serde_json::from_str(&params.to_string()).unwrap();
+    let mut source = list(methods, asked.read()?, Shape::Json)?;
+    let mut out = Vec::new();
+    loop {
+        let mut part = Vec::new();
+        let more = source.write_part(&mut part);
+        assert!(part.len() < PART_BYTES + 4096, "a part is a part");
+        out.extend(part);
+        if !more {
+            return Ok(serde_json::from_slice(&out).unwrap());
+        }
+    }
+}
+
+fn ids(answer: &Value) -> Vec<String> {
+    answer["items"].as_array().unwrap().iter().map(|item| item["id"].as_str().unwrap().to_owned()).collect()
+}
+
+fn join(methods: &Methods, id: &str, random: &mut impl Rng) -> Membership {
+    const NAMES: [&str; 5] = ["ann", "anna", "Zoë", "billy", "a\"b"];
+    let user = NAMES[random.random_range(0..NAMES.len())];
+    let project = NAMES[random.random_range(0..3)];
+    let mut newcomer = joining(id, user, project);
+    newcomer.identity.client_address = [10, 0, random.random_range(0..4), 1].into();
+    newcomer.page_id = format!("page{}", random.random_range(0..9)).into();
+    let member = methods.registry.join(newcomer, methods.clock.now_ms()).unwrap();
+    for _ in 0..random.random_range(0..4) {
+        let bytes = random.random_range(0..10);
+        member.messages_came(Came { messages: 1, bytes, newest: bytes });
+    }
+    member
+}
+
+/// Whether an item of the full list passes, by other means than the filter's.
+fn passes(item: &Value, condition: &str, value: &Value) -> bool {
+    let (field, op) = condition.split_once('[').unwrap();
+    let (held, op) = (&item[field], op.trim_end_matches(']'));
+    let text = || held.as_str().unwrap();
+    let wanted = || value.as_str().unwrap();
+    match op {
+        "eq" => held == value,
+        "ne" => held != value,
+        "in" => value.as_array().unwrap().contains(held),
+        "cn" => text().contains(wanted()),
+        "sw" => text().starts_with(wanted()),
+        "ew" => text().ends_with(wanted()),
+        "gt" => held.as_u64() > value.as_u64(),
+        "gte" => held.as_u64() >= value.as_u64(),
+        "lt" => held.as_u64() < value.as_u64(),
+        "lte" => held.as_u64() <= value.as_u64(),
+        "cidr" => text().starts_with("10.0.1."),
+        "glob" => text().starts_with('a'),
+        "rgx" => text().ends_with('a') || text().ends_with('n'),
+        other => unreachable!("{other}"),
+    }
+}
+
+#[test]
+fn whatever_is_asked_it_is_the_full_list_filtered_sorted_and_cut() {
+    let mut random = StdRng::seed_from_u64(7);
+    let methods = methods();
+    let _members: Vec<_> = (0..300).map(|n| join(&methods, &format!("s{n:03}"), &mut random)).collect();
+    let full = answer(&methods, &json!({"limit": -1})).unwrap();
+    assert_eq!((&full["metadata"]["total"], &full["metadata"]["snapshotId"]), (&json!(300), &Value::Null));
+    let conditions = [
+        ("username[eq]", json!("ann")),
+        ("username[ne]", json!("ann")),
+        ("username[in]", json!(["billy", "Zoë", "billy", "nobody"])),
+        ("project[eq]", json!("anna")),
+        ("username[cn]", json!("n")),
+        ("username[sw]", json!("a")),
+        ("username[ew]", json!("y")),
+        ("username[glob]", json!("a*")),
+        ("username[rgx]", json!("(a|n)$")),
+        ("clientAddress[cidr]", json!("10.0.1.0/24")),
+        ("totalBytesSent[gt]", json!(10)),
+        ("totalBytesSent[lte]", json!(15)),
+        ("messagesSent[gte]", json!(2)),
+        ("messagesSent[lt]", json!(3)),
+        ("id[in]", json!(["s001", "s299", "s001", "gone"])),
+        ("authorized[eq]", json!(false)),
+        ("connected[eq]", json!(true)),
+    ];
+    let number = |item: &Value, field: &str| item[field].as_u64().unwrap();
+    for round in 0..2_000 {
+        let picked: Vec<_> = (0..random.random_range(0..3))
+            .map(|_| &conditions[random.random_range(0..conditions.len())])
+            .collect();
+        let filter: serde_json::Map<_, _> =
+            picked.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+        let fits = |item: &&Value| filter.iter().all(|(name, value)| passes(item, name, value));
+        let mut expected: Vec<&Value> = full["items"].as_array().unwrap().iter().filter(fits).collect();
+        let (field, descending) =
+            (["totalBytesSent", "messagesSent", "activePages"][round % 3], random.random_bool(0.5));
+        expected.sort_by(|a, b| {
+            let by = number(a, field).cmp(&number(b, field));
+            let by = if descending { by.reverse() } else { by };
+            by.then_with(|| a["id"].as_str().cmp(&b["id"].as_str()))
+        });
+        let (limit, offset) = (random.random_range(-1..40_i64), random.random_range(0..60_usize));
+        let most = usize::try_from(limit).unwrap_or(usize::MAX);
+        let page: Vec<_> = expected.iter().skip(offset).take(most).map(|item| item["id"].clone()).collect();
+        let direction = if descending { "desc" } else { "asc" };
+        let asked = json!({
+            "filter": filter, "sortBy": format!("{direction}({field})"), "limit": limit, "offset": offset,
+        });
+        let found = answer(&methods, &asked).unwrap();
+        assert_eq!(ids(&found), page, "{asked}");
+        assert_eq!(found["metadata"]["matching"], expected.len(), "{asked}");
+    }
+}
+
+#[test]
+fn a_snapshot_has_everybody_once_although_sessions_come_and_go() {
+    let mut random = StdRng::seed_from_u64(8);
+    let methods = methods();
+    let mut members: Vec<_> = (0..500).map(|n| join(&methods, &format!("s{n:03}"), &mut random)).collect();
+    for sort_by in ["", "desc(totalBytesSent)", "asc(username)"] {
+        let live: BTreeSet<_> = members.iter().map(|member| member.session().who().id().to_owned()).collect();
+        let first = answer(&methods, &json!({"limit": 7, "sortBy": sort_by})).unwrap();
+        let snapshot = first["metadata"]["snapshotId"].as_str().unwrap().to_owned();
+        let (mut seen, mut ended) = (ids(&first), 0);
+        while seen.len() < live.len() {
+            for _ in 0..9 {
+                close(members.swap_remove(random.random_range(0..members.len())));
+                let id = format!("n{}", random.random::<u64>());
+                members.push(join(&methods, &id, &mut random));
+            }
+            let limit = random.random_range(1..60);
+            let asked = json!({"limit": limit, "offset": seen.len(), "snapshotId": snapshot});
+            let page = answer(&methods, &asked).unwrap();
+            assert_eq!(page["metadata"]["matching"], live.len());
+            assert_eq!(page["metadata"]["takenAt"], first["metadata"]["takenAt"]);
+            let items = page["items"].as_array().unwrap();
+            ended +=
+                items.iter().filter(|item| item["connected"] == false && item["pages"] == json!([])).count();
+            seen.extend(ids(&page));
+        }
+        assert_eq!(seen.len(), live.len(), "none twice");
+        assert_eq!(seen.into_iter().collect::<BTreeSet<_>>(), live, "none missed");
+        assert!(ended > 0, "those that have left are there");
+    }
+}
+
+#[test]
+fn a_snapshot_is_of_its_question_and_not_for_ever() {
+    let mut random = StdRng::seed_from_u64(9);
+    let methods = methods();
+    let _members: Vec<_> = (0..10).map(|n| join(&methods, &format!("s{n}"), &mut random)).collect();
+    let asked = json!({"limit": 1, "sortBy": "asc(id)"});
+    let take = || answer(&methods, &asked).unwrap()["metadata"]["snapshotId"].as_str().unwrap().to_owned();
+    let first = take();
+    let with = |more: Value| {
+        let mut asked = json!({"snapshotId": first, "limit": 2, "offset": 8});
+        asked.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        answer(&methods, &asked)
+    };
+    assert_eq!(ids(&with(json!({})).unwrap()), ["s8", "s9"]);
+    assert_eq!(ids(&with(json!({"sortBy": "asc(id)"})).unwrap()), ["s8", "s9"]);
+    assert!(matches!(with(json!({"sortBy": "desc(id)"})), Err(NoList::Invalid(_))));
+    for _ in 0..16 {
+        take();
+    }
+    assert!(matches!(with(json!({})), Err(NoList::Expired(_))), "newer ones took its place");
+    let last = take();
+    assert!(methods.snapshots.get(&last, methods.clock.now_ms() + 29_000).is_some());
+    assert!(methods.snapshots.get(&last, methods.clock.now_ms() + 60_000).is_none());
+}
+
+#[test]
+fn csv_is_quoted_ended_and_safe() {
+    let methods = methods();
+    let newcomer = joining("d-1", "=1+1", "a \"b\", c");
+    let hostile = Joining { page_path: Some("/x".into()), ..newcomer };
+    let _member = methods.registry.join(hostile, 0).unwrap();
+    let read = serde_json::from_value::<ListSessions>;
+    let asked = read(json!({"fields": ["pageIds", "username", "id", "project", "rttMs"]})).unwrap();
+    let mut source = list(&methods, asked.read().unwrap(), Shape::Csv).unwrap();
+    let mut out = Vec::new();
+    assert!(!source.write_part(&mut out));
+    let expected = "id,username,project,pageIds,rttMs\r\nd-1,'=1+1,\"a \"\"b\"\", c\",\"[\"\"p1\"\"]\",\r\n";
+    assert_eq!(String::from_utf8(out).unwrap(), expected);
+}

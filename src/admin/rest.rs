@@ -1,0 +1,271 @@
+//! Sessions over HTTP (PROTOCOL 3.2, `/api/v1/sessions`).
+
+use axum::{
+    extract::{Extension, Path, Request, rejection::PathRejection},
+    http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
+};
+use serde_json::{Map, Value, json};
+
+use super::{
+    actions,
+    http::{Answer, made, ok},
+    item::{Column, Fields},
+    listing::{self, Asked, DEFAULT_LIMIT, NoList, Shape},
+    methods::Methods,
+    select::Question,
+};
+use crate::{
+    config::tokens::Scope,
+    edge::{query::Query, refusal::Refusal},
+    session::{
+        Session,
+        filter::{Field, Filter},
+    },
+};
+
+/// The parameters of a list that are no conditions.
+const PARAMETERS: [&str; 6] = ["limit", "offset", "sortBy", "search", "fields", "snapshotId"];
+
+impl From<NoList> for Refusal {
+    fn from(why: NoList) -> Self {
+        match why {
+            NoList::Invalid(message) => Self::bad_parameter(message),
+            NoList::Expired(message) => Self::not_found(message),
+            NoList::Refused(lacks) => lacks.into(),
+        }
+    }
+}
+
+/// Sessions as JSON in pages, or all of them as lines.
+pub(super) async fn list(Extension(methods): Extension<Methods>, request: Request) -> Answer {
+    let shape = accepted(request.headers())?;
+    let asked = read(request.uri(), &PARAMETERS, shape)?;
+    let mut response = made(&methods, listing::list(&methods, asked, shape)?).await?;
+    let (kind, disposition) = match shape {
+        Shape::Ndjson => ("application/x-ndjson", None),
+        Shape::Csv => {
+            ("text/csv; charset=utf-8; header=present", Some("attachment; filename=\"sessions.csv\""))
+        }
+        Shape::Json | Shape::Ignition | Shape::Designers => return Ok(response),
+    };
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    if let Some(disposition) = disposition {
+        response.headers_mut().insert(header::CONTENT_DISPOSITION, HeaderValue::from_static(disposition));
+    }
+    Ok(response)
+}
+
+/// Reads the parameters of a list: these, and any `field[op]`.
+pub(super) fn read(uri: &Uri, parameters: &[&str], shape: Shape) -> Result<Asked, Refusal> {
+    let (mut conditions, mut given) = (Vec::new(), [const { None::<String> }; PARAMETERS.len()]);
+    for (name, value) in Query::pairs(uri.query())? {
+        if let Some(at) = PARAMETERS.iter().position(|known| *known == name && parameters.contains(known)) {
+            if given[at].replace(value).is_some() {
+                return Err(Refusal::bad_parameter(format!("{name} is given twice")));
+            }
+        } else if is_condition(&name) {
+            conditions.push((name, value));
+        } else {
+            return Err(unknown(&name, parameters));
+        }
+    }
+    let [limit, offset, sort_by, search, fields, snapshot_id] =
+        given.map(|value| value.filter(|value| !value.is_empty()));
+    let number = |name: &str, value: Option<String>, default: i64| {
+        let wrong =
+            |text: &str| Refusal::bad_parameter(format!("{name} must be a whole number, not {text:?}"));
+        value.map_or(Ok(default), |text| {
+            text.parse().map_err(|_| wrong(&text.chars().take(64).collect::<String>()))
+        })
+    };
+    let is_whole = matches!(shape, Shape::Ndjson | Shape::Csv);
+    let limit = number("limit", limit, if is_whole { -1 } else { DEFAULT_LIMIT })?;
+    let (limit, offset) = listing::page(limit, number("offset", offset, 0)?)?;
+    let fields = match fields {
+        None => Fields::all(),
+        Some(names) => Fields::read(names.split(',').map(str::trim)).map_err(Refusal::bad_parameter)?,
+    };
+    let filter = json!(conditions).to_string();
+    let filter = if conditions.is_empty() { "{}" } else { &filter };
+    let written = listing::written(filter, search.as_deref(), sort_by.as_deref());
+    let filter = Filter::from_pairs(conditions).map_err(NoList::from)?;
+    let question = Question::read(filter, search.as_deref(), sort_by.as_deref()).map_err(NoList::from)?;
+    Ok(Asked { question, written, limit, offset, fields, snapshot_id })
+}
+
+/// Whether it is meant for the filter, which then says what is wrong with it: a known field, or what looks like one.
+fn is_condition(name: &str) -> bool {
+    let field = name.split('[').next().unwrap_or_default();
+    let is_field = Column::ALL.iter().any(|(_, known, _)| known.eq_ignore_ascii_case(field));
+    is_field || name.contains('[')
+}
+
+fn unknown(name: &str, parameters: &[&str]) -> Refusal {
+    let shown: String = name.chars().take(64).collect();
+    if let Some(meant) = parameters.iter().find(|known| known.eq_ignore_ascii_case(name)) {
+        return Refusal::bad_parameter(format!("unknown parameter {shown:?}: it is written {meant}"));
+    }
+    let fields: Vec<_> = Column::ALL.iter().map(|(_, name, _)| *name).collect();
+    let (known, fields) = (parameters.join(", "), fields.join(", "));
+    Refusal::bad_parameter(format!(
+        "unknown parameter {shown:?}; known: {known}, and field[op] with a field of {fields}"
+    ))
+}
+
+/// What the client likes best of what there is (RFC 9110, 12.5.1).
+///
+/// # Errors
+///
+/// 406: it takes none of it.
+fn accepted(headers: &HeaderMap) -> Result<Shape, Refusal> {
+    const KINDS: [(&str, Shape); 3] = [
+        ("application/json", Shape::Json),
+        ("application/x-ndjson", Shape::Ndjson),
+        ("text/csv", Shape::Csv),
+    ];
+    let lines = headers.get_all(header::ACCEPT);
+    let ranges: Vec<(String, f32)> = lines
+        .iter()
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(','))
+        .filter(|range| !range.trim().is_empty())
+        .map(weighed)
+        .collect();
+    if ranges.is_empty() {
+        return Ok(Shape::Json);
+    }
+    // The most specific range that fits a kind says how well it is liked.
+    let liking = |kind: &str| {
+        let family = kind.split('/').next().unwrap_or_default();
+        let like = |wanted: &str| ranges.iter().find(|(range, _)| range == wanted).map(|(_, weight)| *weight);
+        like(kind).or_else(|| like(&format!("{family}/*"))).or_else(|| like("*/*")).unwrap_or(0.0)
+    };
+    let mut best: Option<(f32, Shape)> = None;
+    for (kind, shape) in KINDS {
+        let weight = liking(kind);
+        if weight > best.map_or(0.0, |(best, _)| best) {
+            best = Some((weight, shape));
+        }
+    }
+    best.map(|(_, shape)| shape).ok_or_else(|| {
+        let message = "this can be had as application/json, application/x-ndjson or text/csv";
+        Refusal::new(StatusCode::NOT_ACCEPTABLE, "not_acceptable", message)
+    })
+}
+
+/// A range of media types, and how well it is liked.
+fn weighed(range: &str) -> (String, f32) {
+    let mut parts = range.split(';').map(str::trim);
+    let kind = parts.next().unwrap_or_default().to_ascii_lowercase();
+    let weight = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
+    // A weight that is none is no reason to withhold the answer.
+    (kind, weight.map_or(1.0, |weight| weight.parse().unwrap_or(1.0)))
+}
+
+/// One session, or 404.
+pub(super) async fn one(
+    Extension(methods): Extension<Methods>,
+    id: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Answer {
+    let asked = only(request.uri(), &["fields"])?;
+    let fields = match &asked[..] {
+        [(_, names)] if !names.is_empty() => {
+            Fields::read(names.split(',').map(str::trim)).map_err(Refusal::bad_parameter)?
+        }
+        _ => Fields::all(),
+    };
+    let id = path_id(id)?;
+    let session = methods.shown(&id)?.ok_or_else(|| no_session(&id))?;
+    Ok(ok(listing::item(&methods, &session, &fields)))
+}
+
+/// The pages of one session, or 404.
+pub(super) async fn pages(
+    Extension(methods): Extension<Methods>,
+    id: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Answer {
+    only(request.uri(), &[])?;
+    let id = path_id(id)?;
+    let session = methods.shown(&id)?.ok_or_else(|| no_session(&id))?;
+    Ok(ok(listing::pages(&methods, &session)))
+}
+
+/// Ends the sessions of these ids.
+pub(super) async fn delete(Extension(methods): Extension<Methods>, request: Request) -> Answer {
+    terminate(&methods, None, request.uri(), |_| true)
+}
+
+/// Ends the one session of the path, or those that the parameters name, if they are such; 404 if none of them is live.
+/// Written down, done or refused.
+pub(super) fn terminate(
+    methods: &Methods,
+    id: Option<&str>,
+    uri: &Uri,
+    is_such: impl Fn(&Session) -> bool,
+) -> Answer {
+    let done = methods.caller.must_have(Scope::Kick).map_err(Refusal::from).and_then(|()| {
+        let given = only(uri, if id.is_some() { &["message"] } else { &["sessionId", "message"] })?;
+        let mut ids: Vec<_> = id.into_iter().collect();
+        let mut message = None;
+        for (name, value) in &given {
+            if name == "sessionId" {
+                ids.push(&**value);
+            } else if message.replace(&**value).is_some() {
+                return Err(Refusal::bad_parameter("message is given twice"));
+            }
+        }
+        ids.retain(|id| !id.is_empty());
+        if ids.is_empty() {
+            let message = "sessionId is needed: the id of a session to end, once or more";
+            return Err(Refusal::bad_parameter(message));
+        }
+        match actions::close_by_ids(methods, &ids, is_such, message) {
+            0 => Err(match *ids {
+                [id] => no_session(id),
+                _ => Refusal::not_found("none of these sessions is live"),
+            }),
+            terminated => Ok(json!({"terminated": terminated})),
+        }
+    });
+    let result = done.as_ref().map_err(|refusal| &*refusal.message);
+    methods.audit.note(&methods.caller, "closeSession", as_asked(id, uri), result);
+    done.map(|result| ok(result.to_string()))
+}
+
+/// What was to be ended, and with which words, for the audit log: also if it cannot be meant.
+fn as_asked(id: Option<&str>, uri: &Uri) -> Value {
+    let mut asked = Map::new();
+    let pairs = Query::pairs(uri.query()).unwrap_or_default();
+    let named = pairs.iter().filter(|(name, _)| name == "sessionId").map(|(_, id)| &**id);
+    asked.insert("sessionId".to_owned(), id.into_iter().chain(named).collect());
+    if let Some((name, message)) = pairs.iter().find(|(name, _)| name == "message") {
+        asked.insert(name.clone(), message.clone().into());
+    }
+    asked.into()
+}
+
+/// Parameters out of these.
+pub(super) fn only(uri: &Uri, known: &[&str]) -> Result<Vec<(String, String)>, Refusal> {
+    let pairs = Query::pairs(uri.query())?;
+    match pairs.iter().find(|(name, _)| !known.contains(&&**name)) {
+        None => Ok(pairs),
+        Some((name, _)) => {
+            let shown: String = name.chars().take(64).collect();
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            Err(Refusal::bad_parameter(format!("unknown parameter {shown:?}; known: {known}")))
+        }
+    }
+}
+
+/// The id in a path; one that is no text is nobody's.
+pub(super) fn path_id(id: Result<Path<String>, PathRejection>) -> Result<String, Refusal> {
+    let Path(id) = id.map_err(|_| Refusal::bad_parameter("the id in the path is not valid UTF-8"))?;
+    Ok(id)
+}
+
+pub(super) fn no_session(id: &str) -> Refusal {
+    let shown: String = id.chars().take(64).collect();
+    Refusal::not_found(format!("no session {shown:?} is live"))
+}

@@ -1,0 +1,131 @@
+//! Lists that are kept for a while, so that they can be read page by page.
+//!
+//! A snapshot is bound to nobody: only callers who may see all make one or read on in one
+//! ([`Caller::must_see_all`](super::caller::Caller::must_see_all)), so nobody sees by it what they may not see anyway.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
+};
+
+use super::select::Ordered;
+use crate::{edge::clock::Clock, session::Session};
+
+/// How long a snapshot is kept after it was last asked for.
+const KEPT: Duration = Duration::from_secs(30);
+
+/// The most snapshots; the one that was not asked for the longest goes first.
+const MAX_SNAPSHOTS: usize = 16;
+
+/// The most rows of all snapshots together: 24 bytes each, and the sessions that have ended since. A larger list can
+/// only be had as a whole.
+const MAX_ROWS: usize = 2_000_000;
+
+/// A list that is fixed: who is in it, and in which order.
+#[derive(Debug)]
+pub(super) struct Snapshot {
+    /// What it is asked for by, which nobody guesses.
+    pub(super) id: String,
+    /// How its question was written.
+    pub(super) asked: String,
+    /// When it was made, in milliseconds of the server's clock.
+    pub(super) taken_ms: u64,
+    /// How many sessions were live then.
+    pub(super) total: usize,
+    /// How many of them it holds.
+    pub(super) matching: usize,
+    rows: Mutex<Ordered>,
+}
+
+impl Snapshot {
+    /// A page of it.
+    pub(super) fn page(&self, offset: usize, most: usize) -> Vec<Arc<Session>> {
+        // Should a comparison panic, the rows are still all there, each once.
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner).page(offset, most)
+    }
+}
+
+/// The snapshots that can be asked for.
+#[derive(Debug, Default)]
+pub(super) struct Snapshots(Mutex<Kept>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    /// Each with when it was last asked for; the latest last.
+    snapshots: VecDeque<(u64, Arc<Snapshot>)>,
+    /// Somebody looks after those that are forgotten.
+    is_watched: bool,
+}
+
+impl Kept {
+    fn forget(&mut self, now_ms: u64) {
+        let kept_ms = u64::try_from(KEPT.as_millis()).unwrap_or(u64::MAX);
+        self.snapshots.retain(|(asked_ms, _)| now_ms.saturating_sub(*asked_ms) < kept_ms);
+    }
+}
+
+impl Snapshots {
+    /// Keeps a list; `None` if it is too large.
+    pub(super) fn keep(
+        self: &Arc<Self>,
+        (total, rows): (usize, Ordered),
+        asked: String,
+        clock: Clock,
+    ) -> Result<Arc<Snapshot>, Ordered> {
+        if rows.len() > MAX_ROWS {
+            return Err(rows);
+        }
+        let now_ms = clock.now_ms();
+        let snapshot = Arc::new(Snapshot {
+            id: uuid::Uuid::new_v4().to_string(),
+            asked,
+            taken_ms: now_ms,
+            total,
+            matching: rows.len(),
+            rows: Mutex::new(rows),
+        });
+        let mut kept = self.lock();
+        kept.forget(now_ms);
+        kept.snapshots.push_back((now_ms, snapshot.clone()));
+        let rows = |kept: &Kept| kept.snapshots.iter().map(|(_, kept)| kept.matching).sum::<usize>();
+        while kept.snapshots.len() > MAX_SNAPSHOTS || rows(&kept) > MAX_ROWS {
+            kept.snapshots.pop_front();
+        }
+        if !kept.is_watched
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            kept.is_watched = true;
+            runtime.spawn(watch(Arc::downgrade(self), clock));
+        }
+        Ok(snapshot)
+    }
+
+    /// The snapshot of this id, if it is kept.
+    pub(super) fn get(&self, id: &str, now_ms: u64) -> Option<Arc<Snapshot>> {
+        let mut kept = self.lock();
+        kept.forget(now_ms);
+        let at = kept.snapshots.iter().position(|(_, snapshot)| snapshot.id == id)?;
+        let (_, snapshot) = kept.snapshots.remove(at)?;
+        kept.snapshots.push_back((now_ms, snapshot.clone()));
+        Some(snapshot)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Forgets what nobody asks for any more, although nobody asks for anything; ends when there is nothing left.
+async fn watch(snapshots: Weak<Snapshots>, clock: Clock) {
+    loop {
+        tokio::time::sleep(KEPT).await;
+        let Some(snapshots) = snapshots.upgrade() else { return };
+        let mut kept = snapshots.lock();
+        kept.forget(clock.now_ms());
+        if kept.snapshots.is_empty() {
+            kept.is_watched = false;
+            return;
+        }
+    }
+}
