@@ -119,3 +119,49 @@ impl Source for Bulk {
         false
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, thread, time::Duration};
+
+    use super::*;
+    use crate::{
+        admin::{audit::Audit, caller::Caller, source::Workshop},
+        edge::clock::Clock,
+        session::{Registry, Rules},
+    };
+
+    #[test]
+    fn what_was_not_carried_out_is_written_down_too() {
+        let log = std::env::temp_dir().join(format!("headcount-bulk-{}.log", std::process::id()));
+        let _ = fs::remove_file(&log);
+        let methods = Methods {
+            registry: Arc::new(Registry::new(Rules::default())),
+            clock: Clock::start(),
+            workshop: Workshop::new(1, Duration::from_secs(1)),
+            snapshots: Arc::default(),
+            caller: Caller::new(([127, 0, 0, 1], 1).into(), None),
+            audit: Audit::new(Some(&log)),
+        };
+        let bulk = |action: &str| {
+            let deed = Deed::Close { message: None, dry_run: false };
+            Bulk::new(methods.clone(), Question::default(), deed, (action, json!({})))
+        };
+        drop(bulk("first"));
+        assert!(!bulk("second").write_part(&mut Vec::new()));
+        let mut lines = String::new();
+        for _ in 0..500 {
+            lines = fs::read_to_string(&log).unwrap_or_default();
+            if lines.lines().count() >= 2 {
+                break;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        let _ = fs::remove_file(&log);
+        let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let facts: Vec<_> =
+            lines.iter().map(|line| [&line["action"], &line["error"], &line["result"]]).collect();
+        let (error, done) = (json!("it was not carried out, or not to the end"), json!({"terminated": 0}));
+        assert_eq!(facts, [[&json!("first"), &error, &Value::Null], [&json!("second"), &Value::Null, &done]]);
+    }
+}

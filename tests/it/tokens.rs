@@ -539,10 +539,10 @@ fn no_path_of_the_admin_plane_forgets_the_limits_of_a_token() {
 #[test]
 fn every_route_is_in_the_table_with_every_method() {
     let source = std::fs::read_to_string(root().join("src/admin/http.rs")).unwrap();
-    let routes: Vec<_> = source.lines().filter_map(|line| line.trim().strip_prefix(".route(\"")).collect();
+    let routes: Vec<_> = source.split(".fallback(").next().unwrap().split(".route(").skip(1).collect();
     assert!(routes.len() > 10, "{routes:?}");
     for line in routes {
-        let (route, handlers) = line.split_once('"').unwrap();
+        let (route, handlers) = line.trim().strip_prefix('"').unwrap().split_once('"').unwrap();
         if matches!(route, "/query" | "/healthz" | "/readyz") {
             continue;
         }
