@@ -2,8 +2,9 @@
 //! file) is the command line's business.
 
 mod identity;
+pub mod tokens;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 pub use self::identity::{
     ForwardedHeader, IdentityConfig, IdentityMode, JwtConfig, KeyFile, ProxyConfig, TrustedProxies,
@@ -63,6 +64,10 @@ pub struct Rates {
 /// The admin plane: who may ask, and how much.
 #[derive(Clone, Debug)]
 pub struct AdminConfig {
+    /// The file of [tokens], one of which everybody needs; without it nobody does.
+    pub tokens: Option<PathBuf>,
+    /// The file where administrators' actions are written down, one JSON object a line.
+    pub audit_log: Option<PathBuf>,
     /// Origins of pages that may ask besides those of the same host.
     pub allowed_origins: Vec<String>,
     /// Names in `Host` that are this server's besides its address and `localhost`.
@@ -123,6 +128,8 @@ impl Default for ClientsConfig {
 impl Default for AdminConfig {
     fn default() -> Self {
         Self {
+            tokens: None,
+            audit_log: None,
             allowed_origins: Vec::new(),
             allowed_hosts: Vec::new(),
             request_timeout: Duration::from_secs(5),
@@ -150,12 +157,18 @@ pub fn check_exposure(
     clients: SocketAddr,
     identity_chosen: bool,
     admin: SocketAddr,
+    has_tokens: bool,
     insecure_admin: bool,
 ) -> Result<(), String> {
     if !admin.ip().is_loopback() && !insecure_admin {
+        let danger = if has_tokens {
+            "tokens and sessions would cross the network in the clear"
+        } else {
+            "anybody who reaches it could read and close all sessions"
+        };
         return Err(format!(
-            "admin-listen {admin} is not loopback: anybody who reaches it could read all sessions; \
-             listen on 127.0.0.1, or say --insecure-admin to accept that"
+            "admin-listen {admin} is not loopback: {danger}; listen on 127.0.0.1 behind a proxy that speaks TLS, \
+             with --admin-tokens, or say --insecure-admin to accept that"
         ));
     }
     if !clients.ip().is_loopback() && !identity_chosen {
@@ -176,11 +189,13 @@ mod tests {
         let loopback = "127.0.0.1:1".parse().unwrap();
         let v6 = "[::1]:1".parse().unwrap();
         let open = "0.0.0.0:1".parse().unwrap();
-        assert_eq!(check_exposure(loopback, false, v6, false), Ok(()));
-        assert_eq!(check_exposure(open, true, open, true), Ok(()));
-        let admin = check_exposure(loopback, false, open, false).unwrap_err();
+        assert_eq!(check_exposure(loopback, false, v6, false, false), Ok(()));
+        assert_eq!(check_exposure(open, true, open, false, true), Ok(()));
+        let admin = check_exposure(loopback, false, open, false, false).unwrap_err();
         assert!(admin.contains("admin-listen") && admin.contains("--insecure-admin"), "{admin}");
-        let clients = check_exposure(open, false, loopback, false).unwrap_err();
+        let in_the_clear = check_exposure(loopback, false, open, true, false).unwrap_err();
+        assert!(in_the_clear.contains("tokens and sessions would cross"), "{in_the_clear}");
+        let clients = check_exposure(open, false, loopback, false, false).unwrap_err();
         assert!(clients.contains("--identity open"), "{clients}");
     }
 }

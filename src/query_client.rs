@@ -1,6 +1,6 @@
 //! A typed client of the query plane, for programs and for our own command line.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{fmt, net::SocketAddr, time::Duration};
 
 use futures::{SinkExt, StreamExt};
 use serde::{Deserialize, de::DeserializeOwned};
@@ -8,7 +8,12 @@ use serde_json::{Value, json};
 use tokio::{net::TcpStream, time};
 use tokio_tungstenite::{
     WebSocketStream,
-    tungstenite::{self, Message, protocol::WebSocketConfig},
+    tungstenite::{
+        self, Message,
+        client::IntoClientRequest,
+        http::{HeaderValue, header},
+        protocol::WebSocketConfig,
+    },
 };
 
 use crate::session::{SessionInfo, SessionScope};
@@ -22,11 +27,56 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an answer may take, to its last byte.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// The error of one who may not (PROTOCOL 3.1).
+const NOT_AUTHORISED: i32 = -32001;
+
+/// The close code of one who may no more (PROTOCOL 3.2).
+const TOKEN_GONE: u16 = 4005;
+
 /// One query socket. Questions are answered one at a time, in order.
 #[derive(Debug)]
 pub struct QueryClient {
     socket: WebSocketStream<TcpStream>,
     last_id: u64,
+}
+
+/// An admin plane, and the way in.
+#[derive(Clone)]
+pub struct Admin {
+    address: String,
+    token: Option<String>,
+}
+
+impl Admin {
+    /// An address: `http://host:port`, `ws://host:port` or `host:port`.
+    pub fn at(address: &str) -> Self {
+        Self { address: address.to_owned(), token: None }
+    }
+
+    /// The same with an admin token (PROTOCOL 3.2).
+    #[must_use]
+    pub fn with_token(self, token: &str) -> Self {
+        Self { token: Some(token.to_owned()), ..self }
+    }
+}
+
+impl<T: AsRef<str> + ?Sized> From<&T> for Admin {
+    fn from(address: &T) -> Self {
+        Self::at(address.as_ref())
+    }
+}
+
+impl From<&Self> for Admin {
+    fn from(admin: &Self) -> Self {
+        admin.clone()
+    }
+}
+
+/// Without the token.
+impl fmt::Debug for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admin").field("address", &self.address).finish_non_exhaustive()
+    }
 }
 
 /// What `getHistory` answers: the sessions that ended, the newest first. Further keys are not looked at.
@@ -107,14 +157,15 @@ pub enum QueryError {
 }
 
 impl QueryClient {
-    /// Connects to `http://host:port`, `ws://host:port` or `host:port`.
+    /// Connects to an address, or to an [`Admin`] with a token.
     ///
     /// # Errors
     ///
     /// [`QueryError::Address`], [`QueryError::Unreachable`] or [`QueryError::NotAuthorised`].
-    pub async fn connect(admin: &str) -> Result<Self, QueryError> {
-        let authority = authority(admin)?;
-        match time::timeout(CONNECT_TIMEOUT, Self::open(authority)).await {
+    pub async fn connect(admin: impl Into<Admin>) -> Result<Self, QueryError> {
+        let Admin { address, token } = admin.into();
+        let authority = authority(&address)?;
+        match time::timeout(CONNECT_TIMEOUT, Self::open(authority, token.as_deref())).await {
             Ok(opened) => opened,
             Err(_) => Err(QueryError::Unreachable {
                 address: authority.to_owned(),
@@ -123,11 +174,20 @@ impl QueryClient {
         }
     }
 
-    async fn open(authority: &str) -> Result<Self, QueryError> {
+    async fn open(authority: &str, token: Option<&str>) -> Result<Self, QueryError> {
         let unreachable = |reason: String| QueryError::Unreachable { address: authority.to_owned(), reason };
         let stream = TcpStream::connect(authority).await.map_err(|error| unreachable(error.to_string()))?;
         let _ = stream.set_nodelay(true);
-        let url = format!("ws://{authority}/query");
+        let request = format!("ws://{authority}/query").into_client_request();
+        let mut request = request.map_err(|error| unreachable(error.to_string()))?;
+        if let Some(token) = token {
+            let bearer = HeaderValue::try_from(format!("Bearer {token}"));
+            let bearer = bearer.map_err(|_| QueryError::NotAuthorised {
+                address: authority.to_owned(),
+                reason: "the admin token is none".to_owned(),
+            })?;
+            request.headers_mut().insert(header::AUTHORIZATION, bearer);
+        }
         // An answer may be of any size: its sender is the operator's own server.
         let limits = WebSocketConfig::default()
             .read_buffer_size(16 * 1024)
@@ -135,7 +195,7 @@ impl QueryClient {
             .max_write_buffer_size(1024 * 1024)
             .max_message_size(None)
             .max_frame_size(None);
-        match tokio_tungstenite::client_async_with_config(url, stream, Some(limits)).await {
+        match tokio_tungstenite::client_async_with_config(request, stream, Some(limits)).await {
             Ok((socket, _)) => Ok(Self { socket, last_id: 0 }),
             Err(tungstenite::Error::Http(response)) => {
                 let reason = refusal_text(&response);
@@ -241,6 +301,9 @@ impl QueryClient {
         let response: Response<T> =
             serde_json::from_str(&text).map_err(|error| QueryError::Garbled(error.to_string()))?;
         match response {
+            Response { error: Some(ServerError { code: NOT_AUTHORISED, message }), .. } => {
+                Err(refused(message))
+            }
             Response { error: Some(ServerError { code, message }), .. } => {
                 Err(QueryError::Server { code, message })
             }
@@ -256,6 +319,9 @@ impl QueryClient {
         loop {
             match self.socket.next().await {
                 Some(Ok(Message::Text(text))) => return Ok(text.as_str().to_owned()),
+                Some(Ok(Message::Close(Some(frame)))) if u16::from(frame.code) == TOKEN_GONE => {
+                    return Err(refused(frame.reason.to_string()));
+                }
                 Some(Ok(Message::Close(frame))) => {
                     let reason = frame.map_or("closed".to_owned(), |frame| frame.to_string());
                     return Err(broken(reason));
@@ -266,6 +332,10 @@ impl QueryClient {
             }
         }
     }
+}
+
+fn refused(reason: String) -> QueryError {
+    QueryError::NotAuthorised { address: "the open query socket".to_owned(), reason }
 }
 
 fn broken(reason: String) -> QueryError {

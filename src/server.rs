@@ -6,7 +6,7 @@ use tokio::{net::TcpListener, time};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    admin::AdminPlane,
+    admin::{AdminPlane, check as check_admin},
     clients::{ClientPlane, check_identity},
     config::Config,
     edge::clock::Clock,
@@ -55,7 +55,8 @@ pub struct Drained {
 ///
 /// The setting, the file, and what is wrong with it, in one line.
 pub fn check(config: &Config) -> Result<(), String> {
-    check_identity(&config.clients.identity)
+    check_identity(&config.clients.identity)?;
+    check_admin(&config.admin)
 }
 
 /// Serves until `shutdown` completes, then drains: nobody comes in any more, every connection is sent 1001, and

@@ -4,13 +4,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 
 use super::{
-    bulk::{Bulk, Deed, Target},
+    bulk::{Deed, Target},
     methods::Methods,
     rpc::Error,
     select::Question,
-    source::Source,
 };
-use crate::session::{EndReason, control_message};
+use crate::session::{EndReason, Session, control_message};
 
 /// `closeSession`: ends a session, or all that a filter picks, with 4001 and words for their clients.
 #[derive(Debug, Deserialize)]
@@ -61,56 +60,50 @@ pub(super) struct Delivered {
     undeliverable: usize,
 }
 
-/// What an action answers: at once, or when it has been done to all.
-type Done<T> = Result<Result<T, Box<dyn Source>>, Error>;
-
-fn bulk<T>(methods: &Methods, question: Question, filter: String, deed: Deed) -> Done<T> {
-    Ok(Err(Box::new(Bulk { methods: methods.clone(), question, filter, deed })))
-}
+/// What an action answers: at once, or what is to be done to all sessions that a question picks.
+pub(super) type Done<T> = Result<Result<T, (Question, Deed)>, Error>;
 
 pub(super) fn close_session(methods: &Methods, asked: CloseSession) -> Done<Terminated> {
     let CloseSession { session_id, filter, message, dry_run, all } = asked;
     let session_id = &match Target::read(session_id, filter.as_deref(), all)? {
         Target::One(id) => id,
-        Target::Many(question, filter) => {
-            return bulk(methods, question, filter, Deed::Close { message, dry_run });
-        }
+        Target::Many(question) => return Ok(Err((question, Deed::Close { message, dry_run }))),
     };
     let words = message.as_deref().unwrap_or_default();
-    let live = if dry_run {
-        methods.registry.get(session_id).is_some()
-    } else {
-        methods.registry.terminate(session_id, EndReason::Terminated, words, methods.clock.now_ms())
-    };
-    if !live {
+    let Some(session) = methods.session(session_id) else { return Err(no_session(session_id)) };
+    if !dry_run && !end(methods, &session, words) {
         return Err(no_session(session_id));
-    }
-    if !dry_run {
-        tracing::info!(action = "closeSession", session = ?session_id, ?message, "an administrator acted");
     }
     Ok(Ok(Terminated { terminated: 1 }))
 }
 
-/// Ends the sessions of these ids; answers how many were live.
-pub(super) fn close_by_ids(methods: &Methods, ids: &[&str], message: Option<&str>) -> usize {
-    let (words, now_ms) = (message.unwrap_or_default(), methods.clock.now_ms());
-    let ended = |id: &&&str| methods.registry.terminate(id, EndReason::Terminated, words, now_ms);
-    let terminated = ids.iter().filter(ended).count();
-    tracing::info!(action = "closeSession", sessions = ?ids, ?message, terminated, "an administrator acted");
-    terminated
+/// Ends this very session, which the caller may touch; answers whether it was live.
+fn end(methods: &Methods, session: &Session, words: &str) -> bool {
+    methods.registry.terminate_this(session, EndReason::Terminated, words, methods.clock.now_ms())
 }
 
-pub(super) fn close_page(methods: &Methods, asked: &ClosePage) -> Result<Terminated, Error> {
+/// Ends those of the sessions of these ids that the caller may touch and that are such; answers how many were live.
+pub(super) fn close_by_ids(
+    methods: &Methods,
+    ids: &[&str],
+    is_such: impl Fn(&Session) -> bool,
+    message: Option<&str>,
+) -> usize {
+    let words = message.unwrap_or_default();
+    let live = ids.iter().filter_map(|id| methods.session(id));
+    live.filter(|session| is_such(session) && end(methods, session, words)).count()
+}
+
+pub(super) fn close_page(methods: &Methods, asked: &ClosePage) -> Done<Terminated> {
     let ClosePage { session_id, page_id, message } = asked;
     let words = message.as_deref().unwrap_or_default();
-    if methods.registry.get(session_id).is_none() {
+    if !methods.is_live(session_id) {
         return Err(no_session(session_id));
     }
     if !methods.registry.close_page(session_id, page_id, words, methods.clock.now_ms()) {
         return Err(no_page(session_id, page_id));
     }
-    tracing::info!(action = "closePage", session = ?session_id, page = ?page_id, ?message, "an administrator acted");
-    Ok(Terminated { terminated: 1 })
+    Ok(Ok(Terminated { terminated: 1 }))
 }
 
 pub(super) fn send_message(methods: &Methods, asked: SendMessage) -> Done<Delivered> {
@@ -118,17 +111,12 @@ pub(super) fn send_message(methods: &Methods, asked: SendMessage) -> Done<Delive
     let text = control_message(&message_type, &payload).into();
     let session_id = &match Target::read(session_id, filter.as_deref(), all)? {
         Target::One(id) => id,
-        Target::Many(question, filter) => {
-            return bulk(methods, question, filter, Deed::Send { page_id, text });
-        }
+        Target::Many(question) => return Ok(Err((question, Deed::Send { page_id, text }))),
     };
-    let Some(taken) = methods.registry.send(session_id, page_id.as_deref(), &text) else {
-        return Err(match page_id {
-            Some(page_id) if methods.registry.get(session_id).is_some() => no_page(session_id, &page_id),
-            _ => no_session(session_id),
-        });
+    let Some(session) = methods.session(session_id) else { return Err(no_session(session_id)) };
+    let Some(taken) = session.send(page_id.as_deref(), &text) else {
+        return Err(no_page(session_id, page_id.as_deref().unwrap_or_default()));
     };
-    tracing::info!(action = "sendMessage", session = ?session_id, ?message_type, taken, "an administrator acted");
     Ok(Ok(Delivered { delivered: usize::from(taken), undeliverable: usize::from(!taken) }))
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde_json::{json, value::RawValue};
+use serde_json::{Value, json, value::RawValue};
 
 use super::{methods::Methods, rpc::Error, select::Question, source::Source};
 use crate::session::{EndReason, Session, filter::Filter};
@@ -20,7 +20,7 @@ pub(super) enum Deed {
 #[derive(Debug)]
 pub(super) enum Target {
     One(String),
-    Many(Question, String),
+    Many(Question),
 }
 
 impl Target {
@@ -44,7 +44,7 @@ impl Target {
                 if question.is_everybody() && !all {
                     return wrong("an empty filter is everybody; if that is meant, say all:true as well");
                 }
-                Ok(Self::Many(question, filter.get().to_owned()))
+                Ok(Self::Many(question))
             }
         }
     }
@@ -52,11 +52,36 @@ impl Target {
 
 /// A deed that is done where large answers are made; its answer is how many it was done to.
 pub(super) struct Bulk {
-    pub(super) methods: Methods,
-    pub(super) question: Question,
-    /// The filter as it was written, for the log.
-    pub(super) filter: String,
-    pub(super) deed: Deed,
+    methods: Methods,
+    question: Question,
+    deed: Deed,
+    /// The action and its parameters, until they are written down.
+    asked: Option<(String, Value)>,
+}
+
+impl Bulk {
+    /// For a caller who may see all.
+    pub(super) fn new(
+        methods: Methods,
+        question: Question,
+        deed: Deed,
+        (action, asked): (&str, Value),
+    ) -> Self {
+        Self { methods, question, deed, asked: Some((action.to_owned(), asked)) }
+    }
+
+    fn note(&mut self, result: Result<&Value, &str>) {
+        if let Some((action, asked)) = self.asked.take() {
+            self.methods.audit.note(&self.methods.caller, &action, asked, result);
+        }
+    }
+}
+
+/// There was no place to do it in, or it failed on the way: that is written down too.
+impl Drop for Bulk {
+    fn drop(&mut self) {
+        self.note(Err("it was not carried out, or not to the end"));
+    }
 }
 
 impl Source for Bulk {
@@ -80,22 +105,63 @@ impl Source for Bulk {
                 let reason = EndReason::Terminated;
                 let ended = |session: &&Arc<Session>| registry.terminate_this(session, reason, words, now_ms);
                 let terminated = sessions.iter().filter(ended).count();
-                tracing::info!(
-                    action = "closeSession", filter = ?self.filter, ?message, terminated, "an administrator acted"
-                );
                 json!({"terminated": terminated})
             }
             Deed::Send { page_id, text } => {
                 let taken = |session: &&Arc<Session>| session.send(page_id.as_deref(), text) == Some(true);
                 let delivered = sessions.iter().filter(taken).count();
                 let undeliverable = sessions.len() - delivered;
-                tracing::info!(
-                    action = "sendMessage", filter = ?self.filter, delivered, undeliverable, "an administrator acted"
-                );
                 json!({"delivered": delivered, "undeliverable": undeliverable})
             }
         };
+        self.note(Ok(&answer));
         out.extend_from_slice(answer.to_string().as_bytes());
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, thread, time::Duration};
+
+    use super::*;
+    use crate::{
+        admin::{audit::Audit, caller::Caller, source::Workshop},
+        edge::clock::Clock,
+        session::{Registry, Rules},
+    };
+
+    #[test]
+    fn what_was_not_carried_out_is_written_down_too() {
+        let log = std::env::temp_dir().join(format!("headcount-bulk-{}.log", std::process::id()));
+        let _ = fs::remove_file(&log);
+        let methods = Methods {
+            registry: Arc::new(Registry::new(Rules::default())),
+            clock: Clock::start(),
+            workshop: Workshop::new(1, Duration::from_secs(1)),
+            snapshots: Arc::default(),
+            caller: Caller::new(([127, 0, 0, 1], 1).into(), None),
+            audit: Audit::new(Some(&log)),
+        };
+        let bulk = |action: &str| {
+            let deed = Deed::Close { message: None, dry_run: false };
+            Bulk::new(methods.clone(), Question::default(), deed, (action, json!({})))
+        };
+        drop(bulk("first"));
+        assert!(!bulk("second").write_part(&mut Vec::new()));
+        let mut lines = String::new();
+        for _ in 0..500 {
+            lines = fs::read_to_string(&log).unwrap_or_default();
+            if lines.lines().count() >= 2 {
+                break;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        let _ = fs::remove_file(&log);
+        let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let facts: Vec<_> =
+            lines.iter().map(|line| [&line["action"], &line["error"], &line["result"]]).collect();
+        let (error, done) = (json!("it was not carried out, or not to the end"), json!({"terminated": 0}));
+        assert_eq!(facts, [[&json!("first"), &error, &Value::Null], [&json!("second"), &Value::Null, &done]]);
     }
 }

@@ -9,12 +9,15 @@ use serde::{
 use serde_json::{Value, value::RawValue};
 
 use super::{
-    actions, history,
+    actions::{self, Done},
+    bulk::Bulk,
+    history,
     listing::{self, ListSessions, Shape},
     methods::{Methods, SessionInfoFilters},
     rpc::{Error, Procedures},
     source::{Source, Workshop},
 };
+use crate::config::tokens::Scope;
 
 /// Every method there is.
 const METHODS: [&str; 6] =
@@ -27,39 +30,87 @@ impl Procedures for Methods {
         params: Option<&RawValue>,
         out: &mut Vec<u8>,
     ) -> Result<Option<Box<dyn Source>>, Error> {
+        if let Some(scope) = needed(method)
+            && let Err(lacks) = self.caller.must_have(scope)
+        {
+            if scope == Scope::Kick {
+                let asked = object(params).unwrap_or_default();
+                self.audit.note(&self.caller, method, asked, Err(&lacks.0));
+            }
+            return Err(lacks.into());
+        }
         match method {
             "getSessionInfo" => {
                 let values = arguments(params, &SessionInfoFilters::NAMES)?;
                 let [username, project] = &values;
                 let filters = SessionInfoFilters::read([username.as_deref(), project.as_deref()])
                     .map_err(Error::invalid_params)?;
-                return Ok(Some(self.session_info(filters)));
+                Ok(Some(self.session_info(filters)))
             }
             "listSessions" => {
                 let asked = object::<ListSessions>(params)?.read()?;
-                return Ok(Some(listing::list(self, asked, Shape::Json)?));
+                Ok(Some(listing::list(self, asked, Shape::Json)?))
             }
-            "getHistory" => return Ok(Some(history::get_history(self, &object(params)?)?)),
-            "closeSession" => match actions::close_session(self, object(params)?)? {
-                Ok(done) => answer(out, done)?,
-                Err(bulk) => return Ok(Some(bulk)),
-            },
-            "closePage" => answer(out, actions::close_page(self, &object(params)?)?)?,
-            "sendMessage" => match actions::send_message(self, object(params)?)? {
-                Ok(done) => answer(out, done)?,
-                Err(bulk) => return Ok(Some(bulk)),
-            },
+            "getHistory" => Ok(Some(history::get_history(self, &object(params)?)?)),
+            "closeSession" => self.act(method, params, out, actions::close_session),
+            "closePage" => {
+                self.act(method, params, out, |methods, asked| actions::close_page(methods, &asked))
+            }
+            "sendMessage" => self.act(method, params, out, actions::send_message),
             _ => {
                 let shown: String = method.chars().take(64).collect();
                 let message = format!("there is no method {shown:?}; there are {}", METHODS.join(", "));
-                return Err(Error::new(Error::METHOD_NOT_FOUND, message));
+                Err(Error::new(Error::METHOD_NOT_FOUND, message))
             }
         }
-        Ok(None)
     }
 
     fn workshop(&self) -> &Workshop {
         &self.workshop
+    }
+}
+
+impl Methods {
+    /// Carries out an action, and writes down who did what to whom, and with which result. One that a filter picks
+    /// sessions for is carried out, and written down, as its answer is made.
+    fn act<T: DeserializeOwned, R: Serialize>(
+        &self,
+        action: &str,
+        params: Option<&RawValue>,
+        out: &mut Vec<u8>,
+        carry_out: impl FnOnce(&Self, T) -> Done<R>,
+    ) -> Result<Option<Box<dyn Source>>, Error> {
+        // Read as it was written first: a member that comes twice would be one in a `Value`.
+        let done = object(params).and_then(|asked| carry_out(self, asked));
+        let asked: Value = object(params).unwrap_or_default();
+        let done = done.and_then(|done| match done {
+            Ok(result) => Ok(Ok(serde_json::to_value(result).unwrap_or_default())),
+            // How many a filter picks tells of each session what it is asked for.
+            Err(job) => self.caller.must_see_all().map(|()| Err(job)).map_err(Error::from),
+        });
+        match done {
+            Ok(Err((question, deed))) => {
+                Ok(Some(Box::new(Bulk::new(self.clone(), question, deed, (action, asked)))))
+            }
+            Ok(Ok(result)) => {
+                self.audit.note(&self.caller, action, asked, Ok(&result));
+                answer(out, result)?;
+                Ok(None)
+            }
+            Err(error) => {
+                self.audit.note(&self.caller, action, asked, Err(error.message()));
+                Err(error)
+            }
+        }
+    }
+}
+
+/// What a method needs of a token.
+fn needed(method: &str) -> Option<Scope> {
+    match method {
+        "getSessionInfo" | "listSessions" | "getHistory" => Some(Scope::Read),
+        "closeSession" | "closePage" | "sendMessage" => Some(Scope::Kick),
+        _ => None,
     }
 }
 

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{methods::Methods, rpc::Error, source::Source};
+use super::{caller::Caller, methods::Methods, rpc::Error, source::Source};
 use crate::{
     edge::clock::Clock,
     session::{
@@ -53,6 +53,8 @@ struct Item<'a> {
 struct Seen<'a> {
     ended: &'a EndedSession,
     clock: Clock,
+    /// A filter is held against what they may see: it finds out no more.
+    caller: &'a Caller,
 }
 
 /// The fields that a filter may name: those of [`Item`], by the same names.
@@ -103,15 +105,15 @@ impl Record for Seen<'_> {
     }
 
     fn value(&self, column: Column) -> Value<'_> {
-        let Self { ended, clock } = self;
+        let Self { ended, clock, caller } = self;
         let who = &ended.who;
         match column {
             Column::Id => Value::Text(who.id()),
             Column::Username => Value::Text(who.username()),
             Column::Project => Value::Text(who.project()),
             Column::SessionScope => Value::Text(who.scope().as_str()),
-            Column::ClientAddress => Value::Address(who.client_address()),
-            Column::UserAgent => Value::Text(who.user_agent()),
+            Column::ClientAddress => Value::Address(caller.address(who.client_address())),
+            Column::UserAgent => Value::Text(caller.user_agent(who.user_agent())),
             Column::Authorized => Value::Bool(ended.authorized),
             Column::ConnectedAt => Value::Time(clock.unix_ms(ended.began_ms)),
             Column::EndedAt => Value::Time(clock.unix_ms(ended.ended_ms)),
@@ -146,6 +148,7 @@ struct Answer<'a> {
 struct History {
     registry: Arc<Registry>,
     clock: Clock,
+    caller: Caller,
     filter: Filter<Column>,
     ended_ms: RangeInclusive<u64>,
     limit: i64,
@@ -169,8 +172,8 @@ pub(super) fn get_history(methods: &Methods, asked: &GetHistory) -> Result<Box<d
     let to_ms = asked.to.map_or(u64::MAX, |to| clock.ms_of(to));
     let filter = asked.filter.as_ref().map(|raw| Filter::from_json(raw.get())).transpose();
     let filter = filter.map_err(|error| Error::invalid_params(error.to_string()))?.unwrap_or_default();
-    let registry = methods.registry.clone();
-    Ok(Box::new(History { registry, clock, filter, ended_ms: from_ms..=to_ms, limit, most }))
+    let (registry, caller) = (methods.registry.clone(), methods.caller.clone());
+    Ok(Box::new(History { registry, clock, caller, filter, ended_ms: from_ms..=to_ms, limit, most }))
 }
 
 impl Source for History {
@@ -182,29 +185,30 @@ impl Source for History {
     }
 
     fn write_part(&mut self, out: &mut Vec<u8>) -> bool {
-        let (ended, forgotten) = self.registry.ended();
-        let clock = self.clock;
+        let (mut ended, forgotten) = self.registry.ended();
+        let (clock, caller) = (self.clock, &self.caller);
+        ended.retain(|ended| caller.sees_ended(ended));
         let fits = |ended: &&Arc<EndedSession>| {
-            self.ended_ms.contains(&ended.ended_ms) && self.filter.matches(&Seen { ended, clock })
+            self.ended_ms.contains(&ended.ended_ms) && self.filter.matches(&Seen { ended, clock, caller })
         };
         let matching: Vec<_> = ended.iter().filter(fits).collect();
         let metadata =
             Metadata { total: ended.len(), matching: matching.len(), limit: self.limit, forgotten };
-        let items = matching.into_iter().take(self.most).map(|ended| item(ended, clock)).collect();
+        let items = matching.into_iter().take(self.most).map(|ended| item(ended, clock, caller)).collect();
         serde_json::to_writer(out, &Answer { items, metadata }).expect("rows are plain data");
         false
     }
 }
 
-fn item(ended: &EndedSession, clock: Clock) -> Item<'_> {
+fn item<'a>(ended: &'a EndedSession, clock: Clock, caller: &Caller) -> Item<'a> {
     let who = &ended.who;
     Item {
         id: who.id(),
         username: who.username(),
         project: who.project(),
         session_scope: who.scope(),
-        client_address: who.client_address(),
-        user_agent: who.user_agent(),
+        client_address: caller.address(who.client_address()),
+        user_agent: caller.user_agent(who.user_agent()),
         authorized: ended.authorized,
         connected_at: clock.rfc3339(ended.began_ms),
         ended_at: clock.rfc3339(ended.ended_ms),

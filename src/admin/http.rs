@@ -1,11 +1,14 @@
 //! The HTTP side of the query plane (PROTOCOL 3.2).
 
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use axum::{
     Router,
     body::Body,
-    extract::{Request, State},
+    extract::{Extension, Request, State},
     http::{HeaderMap, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -16,23 +19,29 @@ use futures::{Stream, StreamExt};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
+    caller::Lacks,
     ignition,
     listener::AdminPlane,
     methods::{Methods, SessionInfoFilters},
     query_socket, rest, rpc,
     source::{Made, Parts, Source, Unanswered},
 };
-use crate::edge::{
-    origin::{check_host, check_origin},
-    query::{Query, Unknown},
-    refusal::{Refusal, json},
+use crate::{
+    config::tokens::Scope,
+    edge::{
+        origin::{check_host, check_origin},
+        query::{Query, Unknown},
+        refusal::{Refusal, json},
+    },
 };
 
 /// One connection's view of the admin plane.
 #[derive(Clone)]
 pub(super) struct Connection {
     pub(super) plane: Arc<AdminPlane>,
-    /// The address of ours that the peer connected to.
+    /// Whoever connected.
+    peer: SocketAddr,
+    /// The address of ours that they connected to.
     local: IpAddr,
     /// This connection's place among the admitted, kept as long as its query socket lives.
     _place: Arc<OwnedSemaphorePermit>,
@@ -41,8 +50,12 @@ pub(super) struct Connection {
 pub(super) type Answer = Result<Response, Refusal>;
 
 /// Every path of the admin plane, behind the checks of who may ask.
-pub(super) fn router(plane: Arc<AdminPlane>, local: IpAddr, place: OwnedSemaphorePermit) -> Router {
-    let connection = Connection { plane, local, _place: Arc::new(place) };
+pub(super) fn router(
+    plane: Arc<AdminPlane>,
+    (peer, local): (SocketAddr, IpAddr),
+    place: OwnedSemaphorePermit,
+) -> Router {
+    let connection = Connection { plane, peer, local, _place: Arc::new(place) };
     Router::new()
         .route("/query", get(query_socket::upgrade).post(post_query))
         .route("/api/v1/session-info", get(session_info))
@@ -64,10 +77,16 @@ pub(super) fn router(plane: Arc<AdminPlane>, local: IpAddr, place: OwnedSemaphor
         .with_state(connection)
 }
 
-async fn check(State(connection): State<Connection>, request: Request, next: Next) -> Answer {
+/// Whether a request is answered, and whose [`Methods`] it is answered by.
+async fn check(State(connection): State<Connection>, mut request: Request, next: Next) -> Answer {
     let config = &connection.plane.config;
     check_host(request.uri(), request.headers(), connection.local, &config.allowed_hosts)?;
     check_origin(request.headers(), &config.allowed_origins)?;
+    // Whoever looks after the server needs no token to see that it is well.
+    if !matches!(request.uri().path(), "/healthz" | "/readyz") {
+        let caller = connection.plane.gate.identify(request.headers(), connection.peer)?;
+        request.extensions_mut().insert(connection.plane.methods(caller));
+    }
     Ok(next.run(request).await)
 }
 
@@ -85,14 +104,14 @@ async fn readyz(State(connection): State<Connection>, request: Request) -> Answe
     Ok(ok(r#"{"status":"ready"}"#))
 }
 
-async fn session_info(State(connection): State<Connection>, request: Request) -> Answer {
+async fn session_info(Extension(methods): Extension<Methods>, request: Request) -> Answer {
+    methods.caller.must_have(Scope::Read)?;
     let names = SessionInfoFilters::NAMES;
     let mut query = Query::parse(request.uri().query(), &names, Unknown::Refuse)?;
     let values = names.map(|name| query.take(name));
     let filters = SessionInfoFilters::read([values[0].as_deref(), values[1].as_deref()])
         .map_err(Refusal::bad_parameter)?;
-    let methods = &connection.plane.methods;
-    made(methods, methods.session_info(filters)).await
+    made(&methods, methods.session_info(filters)).await
 }
 
 /// The answer that comes from a source: whole if it is one part.
@@ -114,7 +133,11 @@ fn in_parts(
 }
 
 /// JSON-RPC over `POST`: one request or batch a body; 204 if there is nothing to answer.
-async fn post_query(State(connection): State<Connection>, request: Request) -> Answer {
+async fn post_query(
+    State(connection): State<Connection>,
+    Extension(methods): Extension<Methods>,
+    request: Request,
+) -> Answer {
     if !is_json(request.headers()) {
         // A page of another site can post text or a form without asking first, but no JSON.
         let message = "the body must be application/json";
@@ -139,7 +162,7 @@ async fn post_query(State(connection): State<Connection>, request: Request) -> A
         Ok(text) => text.to_owned(),
         Err(error) => return Ok(ok(rpc::failure(&rpc::Error::parse(&error)))),
     };
-    let mut answer = rpc::Answer::to(connection.plane.methods.clone(), text).await;
+    let mut answer = rpc::Answer::to(methods, text).await;
     let mut first = Vec::new();
     if answer.write_part(&mut first).await.map_err(refuse)? {
         return Ok(in_parts(first, answer.into_stream()));
@@ -153,6 +176,13 @@ fn refuse(why: Unanswered) -> Refusal {
             Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", why.to_string()).retry_after()
         }
         Unanswered::Failed => Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", why.to_string()),
+    }
+}
+
+impl From<Lacks> for Refusal {
+    fn from(Lacks(message): Lacks) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "insufficient_scope", message)
+            .with(header::WWW_AUTHENTICATE, "Bearer error=\"insufficient_scope\"")
     }
 }
 

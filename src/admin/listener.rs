@@ -9,7 +9,9 @@ use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{http, methods::Methods, source::Workshop};
+use super::{
+    audit::Audit, caller::Caller, gate::Gate, http, methods::Methods, snapshots::Snapshots, source::Workshop,
+};
 use crate::{
     config::AdminConfig,
     edge::{
@@ -23,7 +25,12 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct AdminPlane {
     pub(super) config: AdminConfig,
-    pub(super) methods: Methods,
+    registry: Arc<Registry>,
+    clock: Clock,
+    workshop: Workshop,
+    snapshots: Arc<Snapshots>,
+    pub(super) gate: Gate,
+    audit: Audit,
     /// Places for query sockets: fewer than for connections, so that HTTP is always answered.
     pub(super) query_places: Arc<Semaphore>,
     /// The clients are asked to leave; `readyz` says so.
@@ -46,10 +53,16 @@ impl AdminPlane {
     ) -> Self {
         let workshop = Workshop::new(config.max_concurrent_lists, config.request_timeout);
         let query_places = Arc::new(Semaphore::new(config.max_query_sockets));
-        let methods = Methods { registry, clock, workshop, snapshots: Arc::default() };
+        let gate = Gate::new(config.tokens.as_deref());
+        let audit = Audit::new(config.audit_log.as_deref());
         Self {
             config,
-            methods,
+            registry,
+            clock,
+            workshop,
+            snapshots: Arc::default(),
+            gate,
+            audit,
             query_places,
             draining,
             closing: CancellationToken::new(),
@@ -61,18 +74,34 @@ impl AdminPlane {
     /// Accepts administrators until they are asked to leave.
     pub(crate) async fn run(self: Arc<Self>, listener: TcpListener) {
         let max_open = self.config.max_connections;
-        accept(listener, max_open, self.closing.clone(), |accepted| {
+        let accepting = accept(listener, max_open, self.closing.clone(), |accepted| {
             self.connections.spawn(self.clone().serve(accepted));
-        })
-        .await;
+        });
+        tokio::select! {
+            () = accepting => {}
+            () = self.gate.keep_tokens() => {}
+        }
+    }
+
+    /// What this caller can ask.
+    pub(super) fn methods(&self, caller: Caller) -> Methods {
+        let Self { registry, clock, workshop, snapshots, audit, .. } = self;
+        Methods {
+            registry: registry.clone(),
+            clock: *clock,
+            workshop: workshop.clone(),
+            snapshots: snapshots.clone(),
+            caller,
+            audit: audit.clone(),
+        }
     }
 
     async fn serve(self: Arc<Self>, accepted: Accepted) {
-        let Accepted { stream, local, place, .. } = accepted;
+        let Accepted { stream, peer, local, place } = accepted;
         // Under HTTP and the query socket alike: a reader that takes nothing holds its answer in our memory.
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(self.config.write_timeout));
-        let service = TowerToHyperService::new(http::router(self.clone(), local.ip(), place));
+        let service = TowerToHyperService::new(http::router(self.clone(), (peer, local.ip()), place));
         let connection = http1::Builder::new()
             // Without a timer the header timeout does nothing, and half a request stays for ever.
             .timer(TokioTimer::new())

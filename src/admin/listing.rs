@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 
 use super::{
+    caller::Lacks,
     calls::kind,
     csv,
     item::{Column, Fields, NODE, Seen},
@@ -60,6 +61,14 @@ pub(super) enum NoList {
     Invalid(String),
     /// There is no such snapshot any more.
     Expired(String),
+    /// The caller may not see it.
+    Refused(Lacks),
+}
+
+impl From<Lacks> for NoList {
+    fn from(lacks: Lacks) -> Self {
+        Self::Refused(lacks)
+    }
 }
 
 impl From<Invalid> for NoList {
@@ -73,6 +82,7 @@ impl From<NoList> for Error {
         match why {
             NoList::Invalid(message) => Self::invalid_params(message),
             NoList::Expired(message) => Self::new(Self::NOT_FOUND, message),
+            NoList::Refused(lacks) => lacks.into(),
         }
     }
 }
@@ -163,8 +173,9 @@ fn names(value: Option<Value>) -> Result<Fields, NoList> {
     Fields::read(names.ok_or_else(wrong)?).map_err(NoList::Invalid)
 }
 
-/// The answer, part by part.
+/// The answer, part by part, for a caller who may see all.
 pub(super) fn list(methods: &Methods, asked: Asked, shape: Shape) -> Result<Box<dyn Source>, NoList> {
+    methods.caller.must_see_all()?;
     let snapshot = match &asked.snapshot_id {
         None => None,
         Some(id) => {

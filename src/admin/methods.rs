@@ -3,21 +3,25 @@
 use std::sync::Arc;
 
 use super::{
+    audit::Audit,
+    caller::{Caller, Lacks},
     snapshots::Snapshots,
     source::{PART_BYTES, Source, Workshop},
 };
 use crate::{
     edge::clock::Clock,
-    session::{Glob, Listing, Registry},
+    session::{Glob, Listing, Registry, Session},
 };
 
-/// The questions, and what they are answered from.
+/// The questions of one caller, and what they are answered from.
 #[derive(Clone, Debug)]
 pub(super) struct Methods {
     pub(super) registry: Arc<Registry>,
     pub(super) clock: Clock,
     pub(super) workshop: Workshop,
     pub(super) snapshots: Arc<Snapshots>,
+    pub(super) caller: Caller,
+    pub(super) audit: Audit,
 }
 
 /// The two filters of `getSessionInfo`; `None` matches all.
@@ -49,9 +53,33 @@ impl SessionInfoFilters {
 }
 
 impl Methods {
+    /// A live session that this caller may touch: for them, those of projects that they do not see are not live.
+    /// To show it, there is [`shown`](Self::shown).
+    pub(super) fn session(&self, id: &str) -> Option<Arc<Session>> {
+        self.registry.get(id).filter(|session| self.caller.sees_session(session))
+    }
+
+    /// Whether a session is live, for this caller.
+    pub(super) fn is_live(&self, id: &str) -> bool {
+        self.session(id).is_some()
+    }
+
+    /// A live session, to be shown with all that there is to know of it.
+    ///
+    /// # Errors
+    ///
+    /// The caller may not see all.
+    pub(super) fn shown(&self, id: &str) -> Result<Option<Arc<Session>>, Lacks> {
+        self.caller.must_see_all()?;
+        Ok(self.session(id))
+    }
+
     /// The plain array of `getSessionInfo`.
     pub(super) fn session_info(&self, filters: SessionInfoFilters) -> Box<dyn Source> {
-        let list = self.registry.list(filters.username, filters.project);
+        let list = self.caller.projects(filters.project).map(|project| {
+            let list = self.registry.list(filters.username, project);
+            if self.caller.is_masked() { list.masked() } else { list }
+        });
         Box::new(SessionInfos { registry: self.registry.clone(), clock: self.clock, list, has_begun: false })
     }
 }
@@ -60,20 +88,23 @@ impl Methods {
 struct SessionInfos {
     registry: Arc<Registry>,
     clock: Clock,
-    list: Listing,
+    /// `None` is an empty one.
+    list: Option<Listing>,
     has_begun: bool,
 }
 
 impl Source for SessionInfos {
     fn looks(&self) -> usize {
-        self.registry.looks(&self.list)
+        self.list.as_ref().map_or(0, |list| self.registry.looks(list))
     }
 
     fn write_part(&mut self, out: &mut Vec<u8>) -> bool {
         if !std::mem::replace(&mut self.has_begun, true) {
             out.push(b'[');
         }
-        let more = self.registry.write_list(&mut self.list, self.clock.now_ms(), PART_BYTES, out);
+        let now_ms = self.clock.now_ms();
+        let more =
+            self.list.as_mut().is_some_and(|list| self.registry.write_list(list, now_ms, PART_BYTES, out));
         if !more {
             out.push(b']');
         }

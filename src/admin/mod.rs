@@ -1,13 +1,16 @@
 //! The query plane: administrators ask, over a socket or over HTTP.
 //!
-//! [`methods`] is what can be asked, [`actions`] what can be done, [`history`] what has been; [`rpc`] and
+//! [`methods`] is what can be asked, [`actions`] what can be done, [`audit`] where that is written down, [`history`] what has been; [`rpc`] and
 //! [`calls`] are how it is asked in JSON-RPC, pure text in and text out;
-//! [`http`] and [`query_socket`] carry it.
+//! [`http`] and [`query_socket`] carry it. [`gate`] says who may ask, [`caller`] what they may see and do.
 
 mod actions;
+mod audit;
 mod bulk;
+mod caller;
 mod calls;
 mod csv;
+mod gate;
 mod history;
 mod http;
 mod ignition;
@@ -22,4 +25,18 @@ mod select;
 mod snapshots;
 mod source;
 
+use std::path::Path;
+
 pub(crate) use listener::AdminPlane;
+
+use crate::config::{AdminConfig, tokens::AdminTokens};
+
+/// Whether the plane can run by this: whether the files that it names hold what they should.
+///
+/// # Errors
+///
+/// The file, and what is wrong with it.
+pub(crate) fn check(config: &AdminConfig) -> Result<(), String> {
+    config.tokens.as_deref().map_or(Ok(()), |file: &Path| AdminTokens::read(file).map(drop))?;
+    config.audit_log.as_deref().map_or(Ok(()), audit::check)
+}

@@ -1,10 +1,10 @@
 //! The query socket: JSON-RPC over a WebSocket, one request or batch a text message.
 
-use std::io;
+use std::{future::Future, io};
 
 use axum::{
     body::Body,
-    extract::{Request, State},
+    extract::{Extension, Request, State},
     http::StatusCode,
     response::Response,
 };
@@ -20,7 +20,7 @@ use tokio_tungstenite::{
     tungstenite::{
         self, Message,
         protocol::{
-            Role, WebSocketConfig,
+            CloseFrame, Role, WebSocketConfig,
             frame::{
                 Frame,
                 coding::{CloseCode, Data, OpCode},
@@ -28,7 +28,6 @@ use tokio_tungstenite::{
         },
     },
 };
-use tokio_util::sync::CancellationToken;
 
 use super::{
     http::Connection,
@@ -47,12 +46,23 @@ use crate::{
 /// A request over the limit is answered, not cut off; one this many times over is.
 const HARD_LIMIT_FACTOR: usize = 4;
 
+/// What a client of this protocol offers.
+const SUBPROTOCOL: &str = "headcount.v1";
+
+/// The close code of a socket whose token was removed: as for clients whose token has expired (PROTOCOL 2.5).
+const TOKEN_GONE: u16 = 4005;
+
 /// Turns `GET /query` into a query socket.
 pub(super) async fn upgrade(
     State(connection): State<Connection>,
+    Extension(methods): Extension<Methods>,
     mut request: Request,
 ) -> Result<Response, Refusal> {
-    let response = websocket::upgrade(&request)?;
+    let mut response = websocket::upgrade(&request)?;
+    // A browser that offers its token has to be answered with something else that it offered.
+    if websocket::offers(request.headers(), SUBPROTOCOL) {
+        websocket::choose(&mut response, SUBPROTOCOL);
+    }
     Query::parse(request.uri().query(), &[], Unknown::Refuse)?;
     let on_upgrade = request
         .extensions_mut()
@@ -65,17 +75,29 @@ pub(super) async fn upgrade(
     })?;
     plane.connections.clone().spawn(async move {
         let Ok(upgraded) = on_upgrade.await else { return };
-        let closing = plane.closing.clone();
-        let serve = serve(TokioIo::new(upgraded), &plane.config, &plane.methods, closing);
+        let ending = async {
+            tokio::select! {
+                biased;
+                () = plane.closing.cancelled() => close_frame(CloseCode::Away, "the server is shutting down"),
+                () = plane.gate.revoked(&methods.caller) => {
+                    close_frame(CloseCode::Library(TOKEN_GONE), "the admin token was removed or changed")
+                }
+            }
+        };
+        let serve = serve(TokioIo::new(upgraded), &plane.config, &methods, ending);
         plane.cut.run_until_cancelled(serve).await;
         drop((connection, query_place));
     });
     Ok(response.map(Body::new))
 }
 
-/// Answers until the administrator leaves or the server does.
-async fn serve<S>(stream: S, config: &AdminConfig, methods: &Methods, closing: CancellationToken)
-where
+/// Answers until the administrator leaves, or has to.
+async fn serve<S>(
+    stream: S,
+    config: &AdminConfig,
+    methods: &Methods,
+    ending: impl Future<Output = CloseFrame>,
+) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let max = config.max_request_bytes.saturating_mul(HARD_LIMIT_FACTOR);
@@ -83,18 +105,15 @@ where
     let answering = answer_all(&mut socket, config, methods);
     let ended = tokio::select! {
         biased;
-        () = closing.cancelled() => None,
-        ended = answering => Some(ended),
+        goodbye = ending => Err(goodbye),
+        ended = answering => Ok(ended),
     };
     match ended {
-        None => {
-            let goodbye = close_frame(CloseCode::Away, "the server is shutting down");
-            websocket::fail(socket, goodbye).await;
-        }
-        Some(Ok(())) => {
+        Err(goodbye) => websocket::fail(socket, goodbye).await,
+        Ok(Ok(())) => {
             let _ = time::timeout(CLOSE_TIMEOUT, socket.flush()).await;
         }
-        Some(Err(error)) => {
+        Ok(Err(error)) => {
             tracing::debug!(%error, "a query socket ended without a close frame");
             if let Some(frame) = close_frame_for(&error, max) {
                 websocket::fail(socket, frame).await;

@@ -1,21 +1,26 @@
 //! Sessions over HTTP (PROTOCOL 3.2, `/api/v1/sessions`).
 
 use axum::{
-    extract::{Path, Request, State, rejection::PathRejection},
+    extract::{Extension, Path, Request, rejection::PathRejection},
     http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
 };
+use serde_json::{Map, Value, json};
 
 use super::{
     actions,
-    http::{Answer, Connection, made, ok},
+    http::{Answer, made, ok},
     item::{Column, Fields},
     listing::{self, Asked, DEFAULT_LIMIT, NoList, Shape},
     methods::Methods,
     select::Question,
 };
 use crate::{
+    config::tokens::Scope,
     edge::{query::Query, refusal::Refusal},
-    session::filter::{Field, Filter},
+    session::{
+        Session,
+        filter::{Field, Filter},
+    },
 };
 
 /// The parameters of a list that are no conditions.
@@ -26,16 +31,16 @@ impl From<NoList> for Refusal {
         match why {
             NoList::Invalid(message) => Self::bad_parameter(message),
             NoList::Expired(message) => Self::not_found(message),
+            NoList::Refused(lacks) => lacks.into(),
         }
     }
 }
 
 /// Sessions as JSON in pages, or all of them as lines.
-pub(super) async fn list(State(connection): State<Connection>, request: Request) -> Answer {
+pub(super) async fn list(Extension(methods): Extension<Methods>, request: Request) -> Answer {
     let shape = accepted(request.headers())?;
     let asked = read(request.uri(), &PARAMETERS, shape)?;
-    let methods = &connection.plane.methods;
-    let mut response = made(methods, listing::list(methods, asked, shape)?).await?;
+    let mut response = made(&methods, listing::list(&methods, asked, shape)?).await?;
     let (kind, disposition) = match shape {
         Shape::Ndjson => ("application/x-ndjson", None),
         Shape::Csv => {
@@ -80,7 +85,7 @@ pub(super) fn read(uri: &Uri, parameters: &[&str], shape: Shape) -> Result<Asked
         None => Fields::all(),
         Some(names) => Fields::read(names.split(',').map(str::trim)).map_err(Refusal::bad_parameter)?,
     };
-    let filter = serde_json::json!(conditions).to_string();
+    let filter = json!(conditions).to_string();
     let filter = if conditions.is_empty() { "{}" } else { &filter };
     let written = listing::written(filter, search.as_deref(), sort_by.as_deref());
     let filter = Filter::from_pairs(conditions).map_err(NoList::from)?;
@@ -159,7 +164,7 @@ fn weighed(range: &str) -> (String, f32) {
 
 /// One session, or 404.
 pub(super) async fn one(
-    State(connection): State<Connection>,
+    Extension(methods): Extension<Methods>,
     id: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Answer {
@@ -170,53 +175,75 @@ pub(super) async fn one(
         }
         _ => Fields::all(),
     };
-    let methods = &connection.plane.methods;
     let id = path_id(id)?;
-    let session = methods.registry.get(&id).ok_or_else(|| no_session(&id))?;
-    Ok(ok(listing::item(methods, &session, &fields)))
+    let session = methods.shown(&id)?.ok_or_else(|| no_session(&id))?;
+    Ok(ok(listing::item(&methods, &session, &fields)))
 }
 
 /// The pages of one session, or 404.
 pub(super) async fn pages(
-    State(connection): State<Connection>,
+    Extension(methods): Extension<Methods>,
     id: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Answer {
     only(request.uri(), &[])?;
-    let methods = &connection.plane.methods;
     let id = path_id(id)?;
-    let session = methods.registry.get(&id).ok_or_else(|| no_session(&id))?;
-    Ok(ok(listing::pages(methods, &session)))
+    let session = methods.shown(&id)?.ok_or_else(|| no_session(&id))?;
+    Ok(ok(listing::pages(&methods, &session)))
 }
 
 /// Ends the sessions of these ids.
-pub(super) async fn delete(State(connection): State<Connection>, request: Request) -> Answer {
-    let given = only(request.uri(), &["sessionId", "message"])?;
-    let (mut ids, mut message) = (Vec::new(), None);
-    for (name, value) in &given {
-        if name == "sessionId" {
-            ids.push(&**value);
-        } else if message.replace(&**value).is_some() {
-            return Err(Refusal::bad_parameter("message is given twice"));
-        }
-    }
-    ids.retain(|id| !id.is_empty());
-    if ids.is_empty() {
-        return Err(Refusal::bad_parameter("sessionId is needed: the id of a session to end, once or more"));
-    }
-    terminated(&connection.plane.methods, &ids, message)
+pub(super) async fn delete(Extension(methods): Extension<Methods>, request: Request) -> Answer {
+    terminate(&methods, None, request.uri(), |_| true)
 }
 
-/// Ends sessions; 404 if none of them is live.
-pub(super) fn terminated(methods: &Methods, ids: &[&str], message: Option<&str>) -> Answer {
-    let terminated = actions::close_by_ids(methods, ids, message);
-    if terminated == 0 {
-        return Err(match ids {
-            [id] => no_session(id),
-            _ => Refusal::not_found("none of these sessions is live"),
-        });
+/// Ends the one session of the path, or those that the parameters name, if they are such; 404 if none of them is live.
+/// Written down, done or refused.
+pub(super) fn terminate(
+    methods: &Methods,
+    id: Option<&str>,
+    uri: &Uri,
+    is_such: impl Fn(&Session) -> bool,
+) -> Answer {
+    let done = methods.caller.must_have(Scope::Kick).map_err(Refusal::from).and_then(|()| {
+        let given = only(uri, if id.is_some() { &["message"] } else { &["sessionId", "message"] })?;
+        let mut ids: Vec<_> = id.into_iter().collect();
+        let mut message = None;
+        for (name, value) in &given {
+            if name == "sessionId" {
+                ids.push(&**value);
+            } else if message.replace(&**value).is_some() {
+                return Err(Refusal::bad_parameter("message is given twice"));
+            }
+        }
+        ids.retain(|id| !id.is_empty());
+        if ids.is_empty() {
+            let message = "sessionId is needed: the id of a session to end, once or more";
+            return Err(Refusal::bad_parameter(message));
+        }
+        match actions::close_by_ids(methods, &ids, is_such, message) {
+            0 => Err(match *ids {
+                [id] => no_session(id),
+                _ => Refusal::not_found("none of these sessions is live"),
+            }),
+            terminated => Ok(json!({"terminated": terminated})),
+        }
+    });
+    let result = done.as_ref().map_err(|refusal| &*refusal.message);
+    methods.audit.note(&methods.caller, "closeSession", as_asked(id, uri), result);
+    done.map(|result| ok(result.to_string()))
+}
+
+/// What was to be ended, and with which words, for the audit log: also if it cannot be meant.
+fn as_asked(id: Option<&str>, uri: &Uri) -> Value {
+    let mut asked = Map::new();
+    let pairs = Query::pairs(uri.query()).unwrap_or_default();
+    let named = pairs.iter().filter(|(name, _)| name == "sessionId").map(|(_, id)| &**id);
+    asked.insert("sessionId".to_owned(), id.into_iter().chain(named).collect());
+    if let Some((name, message)) = pairs.iter().find(|(name, _)| name == "message") {
+        asked.insert(name.clone(), message.clone().into());
     }
-    Ok(ok(format!(r#"{{"terminated":{terminated}}}"#)))
+    asked.into()
 }
 
 /// Parameters out of these.

@@ -252,12 +252,17 @@ impl Error {
     pub(super) const METHOD_NOT_FOUND: i32 = -32601;
     const INVALID_PARAMS: i32 = -32602;
     pub(super) const INTERNAL: i32 = -32603;
+    pub(super) const NOT_AUTHORISED: i32 = -32001;
     pub(super) const NOT_FOUND: i32 = -32002;
     const OVERLOADED: i32 = -32003;
     const LIMIT: i32 = -32004;
 
     pub(super) fn new(code: i32, message: impl Into<String>) -> Self {
         Self { code, message: message.into() }
+    }
+
+    pub(super) fn message(&self) -> &str {
+        &self.message
     }
 
     pub(super) fn parse(error: &dyn std::error::Error) -> Self {

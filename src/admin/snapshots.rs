@@ -1,4 +1,7 @@
 //! Lists that are kept for a while, so that they can be read page by page.
+//!
+//! A snapshot is bound to nobody: only callers who may see all make one or read on in one
+//! ([`Caller::must_see_all`](super::caller::Caller::must_see_all)), so nobody sees by it what they may not see anyway.
 
 use std::{
     collections::VecDeque,

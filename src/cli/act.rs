@@ -5,8 +5,8 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use clap::Args;
 use serde_json::Value;
 
-use super::{Failure, Outcome, tell};
-use crate::query_client::{DEFAULT_ADMIN, QueryClient, QueryError};
+use super::{Failure, Outcome, admin::AdminPlane, tell};
+use crate::query_client::QueryError;
 
 /// End sessions by their ids, or all of a user or a project
 #[derive(Debug, Args)]
@@ -33,9 +33,8 @@ pub(super) struct Close {
     /// Do not ask
     #[arg(long)]
     yes: bool,
-    /// Where the admin plane is
-    #[arg(long, env = "HEADCOUNT_ADMIN", value_name = "URL", default_value = DEFAULT_ADMIN)]
-    admin: String,
+    #[command(flatten)]
+    admin: AdminPlane,
 }
 
 /// Send a message to a session whose client speaks headcount.v1
@@ -53,9 +52,8 @@ pub(super) struct Send {
     /// Only to this page
     #[arg(long, value_name = "PAGE")]
     page: Option<String>,
-    /// Where the admin plane is
-    #[arg(long, env = "HEADCOUNT_ADMIN", value_name = "URL", default_value = DEFAULT_ADMIN)]
-    admin: String,
+    #[command(flatten)]
+    admin: AdminPlane,
 }
 
 fn json(text: &str) -> Result<Value, String> {
@@ -73,7 +71,7 @@ pub(super) fn close(arguments: &Close) -> Outcome {
         return Err(Failure::Failed("nothing was ended".to_owned()));
     }
     super::runtime()?.block_on(super::until_interrupted(async {
-        let mut client = QueryClient::connect(admin).await?;
+        let mut client = admin.connect().await?;
         let mut missing = 0;
         for id in ids {
             match client.close_session(id, message.as_deref()).await {
@@ -117,7 +115,7 @@ fn close_matching(arguments: &Close) -> Outcome {
 pub(super) fn send(arguments: &Send) -> Outcome {
     let Send { id, message_type, payload, page, admin } = arguments;
     super::runtime()?.block_on(super::until_interrupted(async {
-        let mut client = QueryClient::connect(admin).await?;
+        let mut client = admin.connect().await?;
         if client.send_message(id, page.as_deref(), message_type, payload).await? {
             return Ok(writeln!(io::stdout(), "delivered")?);
         }

@@ -1,6 +1,7 @@
 //! The command line: the only place that reads arguments and the environment, prints, and exits.
 
 mod act;
+mod admin;
 mod bench_registry;
 mod demo;
 mod descriptors;
@@ -11,6 +12,7 @@ mod serve;
 mod sessions;
 mod settings;
 mod table;
+mod token;
 mod units;
 
 use std::{
@@ -43,6 +45,7 @@ enum Command {
     Send(act::Send),
     Serve(Box<serve::Arguments>),
     Sessions(sessions::Arguments),
+    Token(token::Arguments),
 }
 
 /// Why a command failed: what to say in one line, and the program's exit code (PROTOCOL 1).
@@ -120,6 +123,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Load(arguments) => load::run(arguments),
         Command::Serve(arguments) => serve::run(*arguments),
         Command::Sessions(arguments) => sessions::run(arguments),
+        Command::Token(arguments) => token::run(arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

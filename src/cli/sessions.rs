@@ -8,11 +8,8 @@ use clap::{Args, ValueEnum};
 use crossterm::terminal;
 use tokio::time;
 
-use super::{Failure, Outcome, is_colourful, rows, screen::Screen, table, units::Span};
-use crate::{
-    query_client::{DEFAULT_ADMIN, QueryClient},
-    session::SessionInfo,
-};
+use super::{Failure, Outcome, admin::AdminPlane, is_colourful, rows, screen::Screen, table, units::Span};
+use crate::{query_client::QueryClient, session::SessionInfo};
 
 /// Show who is connected
 #[derive(Debug, Args)]
@@ -29,9 +26,8 @@ pub(super) struct Arguments {
     /// Ask again after every so long, such as 2s, until Ctrl-C
     #[arg(long, value_name = "TIME")]
     watch: Option<Span>,
-    /// Where the admin plane is
-    #[arg(long, env = "HEADCOUNT_ADMIN", value_name = "URL", default_value = DEFAULT_ADMIN)]
-    admin: String,
+    #[command(flatten)]
+    admin: AdminPlane,
 }
 
 /// What the rows are written as.
@@ -57,8 +53,8 @@ pub(super) fn run(arguments: Arguments) -> Outcome {
     super::runtime()?.block_on(super::until_interrupted(show(&admin, &question, output, every)))
 }
 
-async fn show(admin: &str, question: &Question, output: Output, every: Option<Duration>) -> Outcome {
-    let mut client = QueryClient::connect(admin).await?;
+async fn show(admin: &AdminPlane, question: &Question, output: Output, every: Option<Duration>) -> Outcome {
+    let mut client = admin.connect().await?;
     match every {
         Some(every) => watch_sessions(&mut client, question, output, every).await,
         None => {

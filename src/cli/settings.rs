@@ -81,6 +81,12 @@ pub(super) struct Settings {
     /// They begin every connection with a PROXY protocol header, of version 1 or 2
     #[arg(long, env = "HEADCOUNT_PROXY_PROTOCOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     proxy_protocol: Option<bool>,
+    /// The file of admin tokens, made by headcount token new; with it, whoever asks needs one
+    #[arg(long, env = "HEADCOUNT_ADMIN_TOKENS", value_name = "FILE")]
+    admin_tokens: Option<PathBuf>,
+    /// The file to which every action of an administrator is appended, as a JSON line
+    #[arg(long, env = "HEADCOUNT_AUDIT_LOG", value_name = "FILE")]
+    audit_log: Option<PathBuf>,
     /// Let the admin plane listen on the network with nothing to protect it
     #[arg(long, env = "HEADCOUNT_INSECURE_ADMIN", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     insecure_admin: Option<bool>,
@@ -226,6 +232,8 @@ impl Settings {
             trusted_proxies: self.trusted_proxies.or(file.trusted_proxies),
             forwarded_header: self.forwarded_header.or(file.forwarded_header),
             proxy_protocol: self.proxy_protocol.or(file.proxy_protocol),
+            admin_tokens: self.admin_tokens.or(file.admin_tokens),
+            audit_log: self.audit_log.or(file.audit_log),
             insecure_admin: self.insecure_admin.or(file.insecure_admin),
             max_message_bytes: self.max_message_bytes.or(file.max_message_bytes),
             echo: self.echo.or(file.echo),
@@ -269,7 +277,8 @@ impl Settings {
         let listen = address("listen", self.listen.as_deref().unwrap_or("127.0.0.1:8080"))?;
         let admin_listen = address("admin-listen", self.admin_listen.as_deref().unwrap_or("127.0.0.1:8081"))?;
         let insecure_admin = self.insecure_admin.unwrap_or(false);
-        check_exposure(listen, self.identity.is_some(), admin_listen, insecure_admin)
+        let has_tokens = self.admin_tokens.is_some();
+        check_exposure(listen, self.identity.is_some(), admin_listen, has_tokens, insecure_admin)
             .map_err(Failure::Usage)?;
         let places = Places::among(descriptors);
         let rules = self.rules(&places);
@@ -316,6 +325,8 @@ impl Settings {
                     max_open: places.sessions + places.beside_sessions,
                 },
                 admin: AdminConfig {
+                    tokens: self.admin_tokens,
+                    audit_log: self.audit_log,
                     allowed_origins: origins("admin-allowed-origins", self.admin_allowed_origins)?,
                     allowed_hosts: hosts(self.allowed_hosts)?,
                     request_timeout,

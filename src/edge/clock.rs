@@ -34,6 +34,11 @@ impl Clock {
         u64::try_from(Utc::now().timestamp_millis()).unwrap_or(0)
     }
 
+    /// The wall's time as it is now, likewise, as RFC 3339 in UTC with milliseconds.
+    pub(crate) fn wall_rfc3339() -> String {
+        Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true)
+    }
+
     /// A moment of this clock as the wall shows it: RFC 3339 in UTC, with milliseconds.
     pub(crate) fn rfc3339(self, at_ms: u64) -> String {
         self.at(at_ms).to_rfc3339_opts(SecondsFormat::Millis, true)

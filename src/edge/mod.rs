@@ -2,8 +2,10 @@
 //! those who may not come in, and the clock.
 
 pub(crate) mod accept;
+pub(crate) mod bearer;
 pub(crate) mod clock;
 pub(crate) mod origin;
 pub(crate) mod query;
 pub(crate) mod refusal;
+pub(crate) mod watched;
 pub(crate) mod websocket;

@@ -9,7 +9,7 @@ use http::{HeaderName, HeaderValue, Uri};
 use rand::{Rng, RngExt};
 use serde::Serialize;
 
-use crate::session::SessionScope;
+use crate::{query_client::Admin, session::SessionScope};
 
 /// What a run shall do, as a person asks for it.
 #[derive(Clone, Debug)]
@@ -41,7 +41,7 @@ pub(crate) struct Options {
     /// `getSessionInfo` calls a second alongside; 0 is none.
     pub(crate) query_rate: f64,
     /// The admin plane that is asked.
-    pub(crate) admin: String,
+    pub(crate) admin: Admin,
     /// Compare the books with the server's at the end.
     pub(crate) verify: bool,
     /// Sessions that leave a second while messages are sent, each with another that comes in its place.

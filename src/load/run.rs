@@ -27,7 +27,7 @@ use super::{
     report::Report,
 };
 use crate::{
-    query_client::{QueryClient, QueryError},
+    query_client::{Admin, QueryClient, QueryError},
     session::SessionInfo,
 };
 
@@ -292,7 +292,7 @@ async fn ask(run: &Run) {
 }
 
 /// A connection that has broken since the last question is made anew, once.
-async fn ask_once(admin: &str, client: &mut Option<QueryClient>) -> Result<usize, QueryError> {
+async fn ask_once(admin: &Admin, client: &mut Option<QueryClient>) -> Result<usize, QueryError> {
     if let Some(mut open) = client.take() {
         match open.session_info(None, None).await {
             Err(QueryError::Unreachable { .. }) => {}

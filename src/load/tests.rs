@@ -32,7 +32,7 @@ pub(super) fn options() -> Options {
         source_addresses: Vec::new(),
         headers: Vec::new(),
         query_rate: 0.0,
-        admin: "http://127.0.0.1:8081".to_owned(),
+        admin: "http://127.0.0.1:8081".into(),
         verify: false,
         churn: 0.0,
         drop: 0.0,
@@ -66,7 +66,7 @@ async fn serve(change: impl FnOnce(&mut Config)) -> Server {
         connect_rate: 500.0,
         rate: 20.0,
         duration: Duration::from_secs(1),
-        admin: format!("http://{admin}"),
+        admin: format!("http://{admin}").as_str().into(),
         verify: true,
         ..options()
     };

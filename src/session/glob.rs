@@ -41,6 +41,11 @@ impl Glob {
         Self(tokens)
     }
 
+    /// The pattern that this value fits, and no other.
+    pub fn literal(value: &str) -> Self {
+        Self(value.chars().map(Token::Exactly).collect())
+    }
+
     /// How every value begins that fits, and whether that is all of it.
     pub(super) fn prefix(&self) -> (String, bool) {
         let exact = |token: &Token| match token {

@@ -1,6 +1,6 @@
 //! Rows as JSON, byte for byte as `serde_json` writes a [`SessionInfo`](super::SessionInfo), some ten times as fast.
 
-use super::{Who, tally::Counts};
+use super::{Who, network_of, tally::Counts};
 
 /// Whether JSON has the text as it is, between quotes.
 pub(super) fn is_plain(text: &str) -> bool {
@@ -46,6 +46,8 @@ pub(super) struct Moment {
     pub(super) silent_ms: u64,
     pub(super) counts: Counts,
     pub(super) authorized: bool,
+    /// Who reads it may not see who somebody is.
+    pub(super) is_masked: bool,
 }
 
 /// Writes one row of `getSessionInfo`; `page_ids` is JSON already.
@@ -60,7 +62,7 @@ pub(super) fn write_row(
     out.reserve(BESIDE + who.user_agent().len() + page_ids.len());
     let is_plain = who.is_plain();
     out.extend_from_slice(br#"{"userAgent":"#);
-    write_text(out, who.user_agent(), is_plain);
+    write_text(out, if moment.is_masked { "" } else { who.user_agent() }, is_plain);
     out.extend_from_slice(br#","id":"#);
     write_text(out, who.id(), is_plain);
     out.extend_from_slice(br#","username":"#);
@@ -70,7 +72,11 @@ pub(super) fn write_row(
     out.extend_from_slice(br#","uptime":"#);
     write_number(out, moment.uptime_ms);
     out.extend_from_slice(br#","clientAddress":""#);
-    out.extend_from_slice(who.address_text().as_bytes());
+    if moment.is_masked {
+        out.extend_from_slice(network_of(who.client_address()).to_string().as_bytes());
+    } else {
+        out.extend_from_slice(who.address_text().as_bytes());
+    }
     out.extend_from_slice(br#"","lastComm":"#);
     write_number(out, moment.silent_ms);
     out.extend_from_slice(br#","sessionScope":""#);

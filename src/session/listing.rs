@@ -20,6 +20,8 @@ pub struct Listing {
     /// Sessions of this turn and later ones are left out.
     turn: u64,
     rows_written: u64,
+    /// For those who may not see who somebody is.
+    is_masked: bool,
 }
 
 /// Where to look.
@@ -49,7 +51,13 @@ impl Listing {
                 Places::These(these)
             }
         };
-        Self { username, project, places, turn, rows_written: 0 }
+        Self { username, project, places, turn, rows_written: 0, is_masked: false }
+    }
+
+    /// The same with every address cut to its [network](super::network_of), and without user agents.
+    #[must_use]
+    pub fn masked(self) -> Self {
+        Self { is_masked: true, ..self }
     }
 
     /// How many sessions are looked at to finish it, of so many in all.
@@ -94,7 +102,7 @@ impl Listing {
                     out.push(b',');
                 }
                 self.rows_written += 1;
-                page.write_row(*at, row, now_ms, out);
+                page.write_row(*at, row, now_ms, self.is_masked, out);
             }
         }
         true

@@ -19,7 +19,7 @@ const MAY_IMPORT: [(&str, &[&str]); 10] = [
 ];
 
 /// Crates that one place alone, or a few, may name.
-const CONFINED: [(&str, &[&str]); 6] = [
+const CONFINED: [(&str, &[&str]); 7] = [
     ("dashmap", &["session/registry.rs"]),
     (
         "tungstenite",
@@ -28,6 +28,7 @@ const CONFINED: [(&str, &[&str]); 6] = [
     ("chrono", &["cli/", "load/", "edge/clock.rs", "admin/history.rs", "session/filter/operand.rs"]),
     ("clap", &["cli/"]),
     ("jsonwebtoken", &["clients/identity/"]),
+    ("sha2", &["config/tokens.rs"]),
     ("ppp", &["clients/proxy.rs"]),
 ];
 

@@ -20,3 +20,4 @@ mod readme;
 mod real_clients;
 mod scripting;
 mod tabs;
+mod tokens;

@@ -177,7 +177,7 @@ class WhatIsSent(Contract):
 
     def test_the_token_is_sent_when_there_is_one(self):
         self.assertNotIn("Authorization", "".join(self.check("")))
-        os.environ["HEADCOUNT_TOKEN"] = " 0123abcd\n"
+        os.environ["HEADCOUNT_ADMIN_TOKEN"] = " 0123abcd\n"
         self.assertIn("Authorization: Bearer 0123abcd", self.check(""))
 
 
@@ -282,7 +282,7 @@ class WhatIsRaised(Contract):
         canned = error_answer("403 Forbidden", "forbidden", "the token has no scope read")
         said = '"forbidden" "the token has no scope read"'
         self.check_refused(
-            canned, 403, u"forbidden", u"the token has no scope read", said, "HEADCOUNT_TOKEN"
+            canned, 403, u"forbidden", u"the token has no scope read", said, "HEADCOUNT_ADMIN_TOKEN"
         )
         canned = error_answer("400 Bad Request", "bad-parameter", u"Zoë\x1b[2J")
         said = '"bad-parameter" "Zo\\u00eb\\u001b[2J"'
@@ -380,7 +380,7 @@ class Environment(Contract):
         self.check_bad("HEADCOUNT_TIMEOUT", "0 0.0 -1 10s nan inf 1e999 99999999999 x".split())
 
     def test_a_token_that_cannot_be_used_is_not_shown(self):
-        self.assertNotIn("xyz", self.check_bad("HEADCOUNT_TOKEN", ["xyz abc", "xyz\r\nHost: a"]))
+        self.assertNotIn("xyz", self.check_bad("HEADCOUNT_ADMIN_TOKEN", ["xyz abc", "xyz\r\nHost: a"]))
 
     def test_no_proxy_is_used(self):
         proxy = FakeServer(error_answer("502 Bad Gateway", "proxy", "I am the proxy"))

@@ -4,7 +4,7 @@ use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
 
 use super::*;
 use crate::{
-    admin::source::Workshop,
+    admin::{audit::Audit, caller::Caller, source::Workshop},
     edge::clock::Clock,
     session::{
         Came, Joining, Membership, Registry, Rules,
@@ -18,6 +18,8 @@ fn methods() -> Methods {
         clock: Clock::start(),
         workshop: Workshop::new(1, Duration::from_secs(1)),
         snapshots: Arc::default(),
+        caller: Caller::new(([127, 0, 0, 1], 1).into(), None),
+        audit: Audit::new(None),
     }
 }
 

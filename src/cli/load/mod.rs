@@ -13,12 +13,9 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use self::values::{Churn, Header, Rate, Seconds, Share};
-use super::{Failure, Outcome, descriptors};
-use crate::{
-    load::{
-        self, ByteRange, LoadError, Options, Plan, Progress, Report, ScopeShares, SourceAddresses, Target,
-    },
-    query_client::DEFAULT_ADMIN,
+use super::{Failure, Outcome, admin::AdminPlane, descriptors};
+use crate::load::{
+    self, ByteRange, LoadError, Options, Plan, Progress, Report, ScopeShares, SourceAddresses, Target,
 };
 
 /// Put load on a WebSocket server: many sessions, messages on a fixed schedule, and a ledger of every byte
@@ -67,8 +64,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "N", default_value = "0")]
     query_rate: Rate,
     /// The admin plane, for --query-rate and --verify
-    #[arg(long, env = "HEADCOUNT_ADMIN", value_name = "URL", default_value = DEFAULT_ADMIN)]
-    admin: String,
+    #[command(flatten)]
+    admin: AdminPlane,
     /// At the end, compare the harness's count of every session with the server's; exit 1 if one is off
     #[arg(long)]
     verify: bool,
@@ -190,7 +187,7 @@ impl Arguments {
             source_addresses: self.source_addresses.map_or_else(Vec::new, |addresses| addresses.0),
             headers: self.headers.into_iter().map(|Header(name, value)| (name, value)).collect(),
             query_rate: self.query_rate.0,
-            admin: self.admin,
+            admin: self.admin.check()?,
             verify: self.verify,
             churn: self.churn.of(self.sessions),
             drop: self.drop.0,

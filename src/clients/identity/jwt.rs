@@ -5,7 +5,10 @@ use std::{collections::HashSet, sync::Arc};
 use jsonwebtoken::{Header, Validation, decode, decode_header, errors::ErrorKind};
 use serde_json::{Map, Value};
 
-use super::{keys::Key, watch::WatchedKeys};
+use super::{
+    keys::Key,
+    watch::{WatchedKeys, watched},
+};
 use crate::{clients::params, config::JwtConfig, session::UNAUTHENTICATED};
 
 /// By how much the issuer's clock may be before ours: a token that holds from then on (`nbf`) is taken so much
@@ -56,7 +59,7 @@ impl Verifier {
             required.push("iss");
         }
         rules.required_spec_claims = required.into_iter().map(str::to_owned).collect::<HashSet<_>>();
-        Self { keys: Arc::new(WatchedKeys::new(config.keys.clone())), claim: config.claim.clone(), rules }
+        Self { keys: Arc::new(watched(config.keys.clone())), claim: config.claim.clone(), rules }
     }
 
     /// Whether a token is good at this moment, in milliseconds since 1970.

@@ -57,10 +57,6 @@ impl Keys {
         Ok(Self(keys))
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
-    }
-
     /// The algorithms of the keys, in the order of the file.
     #[cfg(test)]
     pub(super) fn algorithms(&self) -> Vec<Algorithm> {

@@ -1,8 +1,7 @@
 //! Who a client is (PROTOCOL 2.3): what it claims, what a token proves, or what a trusted proxy says.
 //!
-//! [`bearer`] finds the token, [`jwt`] judges it, by [`keys`] out of a file that [`watch`] reads again.
+//! The edge's `bearer` finds the token, [`jwt`] judges it, by [`keys`] out of a file that [`watch`] reads again.
 
-mod bearer;
 #[cfg(test)]
 mod fixtures;
 mod jwt;
@@ -23,7 +22,7 @@ use super::{
 };
 use crate::{
     config::{IdentityConfig, IdentityMode},
-    edge::{clock::Clock, refusal::Refusal},
+    edge::{bearer, clock::Clock, refusal::Refusal},
     session::UNAUTHENTICATED,
 };
 

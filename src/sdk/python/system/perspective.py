@@ -12,7 +12,8 @@ Settings are read from the environment at each call:
 
     HEADCOUNT_ADMIN    where the admin plane is: http://host:port, https://host:port, host:port,
                        or ws:// and wss:// for the same. Default: http://127.0.0.1:8081
-    HEADCOUNT_TOKEN    an admin token with the scope `read`, where the server asks for one
+    HEADCOUNT_ADMIN_TOKEN  an admin token with the scope `read`, where the server asks for one;
+                       without the scope `pii` addresses and user agents come back masked
     HEADCOUNT_TIMEOUT  seconds that the server may stay silent. Default: 10
 
 No proxy is used and no redirect is followed, whatever the environment says.
@@ -141,8 +142,8 @@ _ADDRESS = re.compile(
 
 _WHAT_TO_DO = {
     400: "Look at the filters.",
-    401: "Set HEADCOUNT_TOKEN to an admin token with the scope `read`.",
-    403: "Set HEADCOUNT_TOKEN to an admin token with the scope `read`.",
+    401: "Set HEADCOUNT_ADMIN_TOKEN to an admin token with the scope `read`.",
+    403: "Set HEADCOUNT_ADMIN_TOKEN to an admin token with the scope `read`.",
     404: "HEADCOUNT_ADMIN must be the address of headcount's admin plane.",
     429: "Try again later.",
     503: "Try again later.",
@@ -176,10 +177,10 @@ def _admin_plane(environ):
     if not re.match(r"[0-9]{1,6}(\.[0-9]+)?\Z", timeout) or float(timeout) == 0:
         raise BadSetting("HEADCOUNT_TIMEOUT must be seconds, like 10 or 2.5, but is %r." % timeout)
     headers = {"Accept": "application/json"}
-    token = environ.get("HEADCOUNT_TOKEN", "").strip()
+    token = environ.get("HEADCOUNT_ADMIN_TOKEN", "").strip()
     if token:
         if not re.match(r"[!-~]+\Z", token):
-            raise BadSetting("HEADCOUNT_TOKEN must be printable ASCII without spaces.")
+            raise BadSetting("HEADCOUNT_ADMIN_TOKEN must be printable ASCII without spaces.")
         headers["Authorization"] = "Bearer " + token
     secure, host = match.group(1), match.group(2)
     if secure and not hasattr(_http, "HTTPSConnection"):

@@ -1,8 +1,8 @@
-//! Where a client puts its token (PROTOCOL 2.3).
+//! Where a client or an administrator puts a token (PROTOCOL 2.3 and 3.2).
 
 use http::{HeaderMap, StatusCode, header};
 
-use crate::edge::{refusal::Refusal, websocket};
+use super::{refusal::Refusal, websocket};
 
 /// A subprotocol that begins so is a token: it is the one header that a page can set. It is never chosen.
 const SUBPROTOCOL: &str = "headcount.bearer.";
@@ -12,7 +12,7 @@ const SUBPROTOCOL: &str = "headcount.bearer.";
 /// # Errors
 ///
 /// 400, if there are several (RFC 6750, 2): whose is the session then?
-pub(super) fn find<'a>(
+pub(crate) fn find<'a>(
     headers: &'a HeaderMap,
     access_token: Option<&'a str>,
 ) -> Result<Option<&'a [u8]>, Refusal> {

@@ -1,0 +1,54 @@
+//! Where the admin plane is and how to get in: what every command that asks it can be told.
+
+use std::{env, fs, path::PathBuf};
+
+use clap::Args;
+
+use super::Failure;
+use crate::query_client::{Admin, DEFAULT_ADMIN, QueryClient};
+
+/// A token on the command line could be read by everybody on the machine, so there is no flag for it.
+const TOKEN: &str = "HEADCOUNT_ADMIN_TOKEN";
+
+/// The admin plane, and the way in.
+#[derive(Clone, Debug, Args)]
+pub(super) struct AdminPlane {
+    /// Where the admin plane is
+    #[arg(long, env = "HEADCOUNT_ADMIN", value_name = "URL", default_value = DEFAULT_ADMIN)]
+    admin: String,
+    /// The file that holds an admin token; else it is taken from HEADCOUNT_ADMIN_TOKEN in the environment
+    #[arg(long, env = "HEADCOUNT_TOKEN_FILE", value_name = "FILE")]
+    token_file: Option<PathBuf>,
+}
+
+impl AdminPlane {
+    /// # Errors
+    ///
+    /// The token that cannot be read, or is none.
+    pub(super) fn check(&self) -> Result<Admin, Failure> {
+        let (from, token) = match &self.token_file {
+            Some(file) => {
+                let shown = file.display();
+                let token = fs::read_to_string(file)
+                    .map_err(|error| Failure::Usage(format!("token-file {shown} cannot be read: {error}")))?;
+                (format!("token-file {shown}"), Some(token))
+            }
+            None => (TOKEN.to_owned(), env::var(TOKEN).ok().filter(|token| !token.trim().is_empty())),
+        };
+        let Some(token) = token else { return Ok(Admin::at(&self.admin)) };
+        let token = token.trim();
+        if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(Failure::Usage(format!(
+                "{from} holds no token: one is a line of ASCII without spaces"
+            )));
+        }
+        Ok(Admin::at(&self.admin).with_token(token))
+    }
+
+    /// # Errors
+    ///
+    /// Likewise; or nobody is there, or they will not have us.
+    pub(super) async fn connect(&self) -> Result<QueryClient, Failure> {
+        Ok(QueryClient::connect(self.check()?).await?)
+    }
+}
