@@ -98,7 +98,7 @@ fn close_matching(arguments: &Close) -> Outcome {
     let filter = Value::Object(given.collect());
     let noun = |count: u64| if count == 1 { "session" } else { "sessions" };
     super::runtime()?.block_on(super::until_interrupted(async {
-        let mut client = QueryClient::connect(admin).await?;
+        let mut client = admin.connect().await?;
         let count = client.close_matching(&filter, *all, None, true).await?;
         if *dry_run {
             return Ok(writeln!(io::stdout(), "{count} {} would be ended", noun(count))?);
