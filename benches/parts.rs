@@ -1,50 +1,22 @@
 //! The parts that every message, newcomer and question goes through, each alone: `cargo bench --bench parts`.
 
-#![allow(missing_docs, reason = "a bench is nobody's library")]
+#![allow(missing_docs, unreachable_pub, reason = "a bench is nobody's library")]
+
+mod sessions;
 
 use std::{hint::black_box, sync::Arc};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use headcount::session::{
-    Came, Glob, Identity, Joining, Leaving, Membership, Order, Outlet, Registry, Rules, SessionScope,
-};
+use headcount::session::{Came, Glob, Leaving, Membership, Registry, Rules};
+use sessions::joining;
 
 const SESSIONS: usize = 10_000;
-
-/// The way to a connection that never listens.
-#[derive(Debug)]
-struct Deaf;
-
-impl Outlet for Deaf {
-    fn tell(&self, _: Order) -> bool {
-        false
-    }
-}
-
-fn joining(n: usize) -> Joining {
-    Joining {
-        identity: Identity {
-            id: format!("00000000-0000-4000-8000-{n:012}").into(),
-            username: format!("user{}", n / 4).into(),
-            authorized: false,
-            project: format!("plant-{}", n % 20).into(),
-            scope: SessionScope::Browser,
-            client_address: "10.0.0.7".parse().expect("an address"),
-            user_agent: "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/99.0"
-                .into(),
-        },
-        page_id: format!("p{n}").into(),
-        page_path: None,
-        resume: None,
-        expires_ms: None,
-        wants_token: false,
-        outlet: Arc::new(Deaf),
-    }
-}
+const USERS: usize = SESSIONS / 4;
 
 fn crowd() -> (Arc<Registry>, Vec<Membership>) {
     let registry = Arc::new(Registry::new(Rules::default()));
-    let members = (0..SESSIONS).map(|n| registry.join(joining(n), 0).expect("there is no limit")).collect();
+    let members =
+        (0..SESSIONS).map(|n| registry.join(joining(n, USERS), 0).expect("there is no limit")).collect();
     (registry, members)
 }
 
@@ -64,7 +36,7 @@ fn joins(c: &mut Criterion) {
     let (registry, _members) = crowd();
     c.bench_function("a session begins and ends", |b| {
         b.iter_batched(
-            || joining(SESSIONS),
+            || joining(SESSIONS, USERS),
             |joining| {
                 let member = registry.join(joining, 0).expect("there is no limit");
                 member.leave(Leaving::Closed { going_away: false }, 1);

@@ -16,6 +16,8 @@
 )]
 
 mod paths;
+#[path = "../sessions.rs"]
+mod sessions;
 
 use std::{
     env,

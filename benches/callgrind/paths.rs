@@ -4,8 +4,10 @@ use std::{hint::black_box, sync::Arc};
 
 use headcount::{
     frames::{Keep, Reader, Rules},
-    session::{self, Glob, Identity, Joining, Leaving, Membership, Order, Outlet, Registry, SessionScope},
+    session::{self, Came, Glob, Joining, Leaving, Membership, Registry},
 };
+
+use crate::sessions::joining;
 
 /// A path that is counted.
 pub struct Path {
@@ -17,6 +19,7 @@ pub struct Path {
 }
 
 const SESSIONS: usize = 1_000;
+const USERS: usize = 100;
 const TURNS: usize = 1_000;
 
 pub const ALL: &[Path] = &[
@@ -24,7 +27,7 @@ pub const ALL: &[Path] = &[
         name: "join_and_leave",
         run: || {
             let crowd = crowd();
-            join_and_leave(&crowd.registry, (0..TURNS).map(|n| joining(SESSIONS + n)).collect());
+            join_and_leave(&crowd.registry, (0..TURNS).map(|n| joining(SESSIONS + n, USERS)).collect());
         },
         turns: TURNS,
     },
@@ -76,10 +79,9 @@ pub fn join_and_leave(registry: &Arc<Registry>, joining: Vec<Joining>) {
 /// A message of 64 B comes, and is counted.
 #[inline(never)]
 pub fn count_message(member: &Membership) {
-    let session = member.session();
     for now_ms in 0..TURNS as u64 {
-        session.heard(black_box(now_ms));
-        session.message_came(black_box(64));
+        member.heard(black_box(now_ms));
+        member.messages_came(black_box(Came { messages: 1, bytes: 64, newest: 64 }));
     }
 }
 
@@ -125,37 +127,6 @@ struct Crowd {
 
 fn crowd() -> Crowd {
     let registry = Arc::new(Registry::new(session::Rules::default()));
-    let members = (0..SESSIONS).map(|n| registry.join(joining(n), 1_000).unwrap()).collect();
+    let members = (0..SESSIONS).map(|n| registry.join(joining(n, USERS), 1_000).unwrap()).collect();
     Crowd { registry, members }
-}
-
-fn joining(n: usize) -> Joining {
-    Joining {
-        identity: Identity {
-            id: format!("00000000-0000-4000-8000-{n:012}").into(),
-            username: format!("user{}", n % 100).into(),
-            authorized: false,
-            project: "plant".into(),
-            scope: SessionScope::Browser,
-            client_address: "10.0.0.7".parse().unwrap(),
-            user_agent: "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/99.0"
-                .into(),
-        },
-        page_id: format!("p{n}").into(),
-        page_path: None,
-        resume: None,
-        expires_ms: None,
-        wants_token: false,
-        outlet: Arc::new(Deaf),
-    }
-}
-
-/// The way to a connection that never listens.
-#[derive(Debug)]
-struct Deaf;
-
-impl Outlet for Deaf {
-    fn tell(&self, _: Order) -> bool {
-        false
-    }
 }

@@ -9,7 +9,7 @@ use super::{
     rpc::Error,
     select::Question,
 };
-use crate::session::{EndReason, Session, control_message};
+use crate::session::{EndReason, Session, control_message, text::shown};
 
 /// `closeSession`: ends a session, or all that a filter picks, with 4001 and words for their clients.
 #[derive(Debug, Deserialize)]
@@ -121,8 +121,8 @@ pub(super) fn send_message(methods: &Methods, asked: SendMessage) -> Done<Delive
 }
 
 fn no_session(id: &str) -> Error {
-    let shown: String = id.chars().take(64).collect();
-    Error::new(Error::NOT_FOUND, format!("no session {shown:?} is live"))
+    let shown = shown(id);
+    Error::new(Error::NOT_FOUND, format!("no session {shown} is live"))
 }
 
 fn no_page(session_id: &str, page_id: &str) -> Error {

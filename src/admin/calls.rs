@@ -17,7 +17,7 @@ use super::{
     rpc::{Error, Procedures},
     source::{Source, Workshop},
 };
-use crate::config::tokens::Scope;
+use crate::{config::tokens::Scope, session::text::shown};
 
 /// Every method there is.
 const METHODS: [&str; 6] =
@@ -58,8 +58,8 @@ impl Procedures for Methods {
             }
             "sendMessage" => self.act(method, params, out, actions::send_message),
             _ => {
-                let shown: String = method.chars().take(64).collect();
-                let message = format!("there is no method {shown:?}; there are {}", METHODS.join(", "));
+                let shown = shown(method);
+                let message = format!("there is no method {shown}; there are {}", METHODS.join(", "));
                 Err(Error::new(Error::METHOD_NOT_FOUND, message))
             }
         }
@@ -173,8 +173,8 @@ pub(super) fn arguments<const N: usize>(
             let mut seen = Vec::new();
             for (name, value) in values {
                 let Some(at) = names.iter().position(|known| *known == name) else {
-                    let shown: String = name.chars().take(64).collect();
-                    let message = format!("unknown parameter {shown:?}; known: {}", names.join(", "));
+                    let shown = shown(&name);
+                    let message = format!("unknown parameter {shown}; known: {}", names.join(", "));
                     return Err(Error::invalid_params(message));
                 };
                 if seen.contains(&at) {

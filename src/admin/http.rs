@@ -24,7 +24,7 @@ use super::{
     listener::AdminPlane,
     methods::{Methods, SessionInfoFilters},
     query_socket, rest, rpc,
-    source::{Made, Parts, Source, Unanswered},
+    source::{Source, Unanswered, into_parts},
 };
 use crate::{
     config::tokens::Scope,
@@ -116,9 +116,12 @@ async fn session_info(Extension(methods): Extension<Methods>, request: Request) 
 
 /// The answer that comes from a source: whole if it is one part.
 pub(super) async fn made(methods: &Methods, source: Box<dyn Source>) -> Answer {
-    Ok(match Parts::begin(methods.workshop.clone(), source).await.map_err(refuse)? {
-        Made::Whole(out) => ok(out),
-        Made::InParts(first, rest) => in_parts(first, rest.into_stream()),
+    let (mut source, mut first) = (Some(source), Vec::new());
+    methods.workshop.make_part(&mut source, true, &mut first).await.map_err(refuse)?;
+    Ok(if source.is_none() {
+        ok(first)
+    } else {
+        in_parts(first, into_parts(methods.workshop.clone(), source))
     })
 }
 

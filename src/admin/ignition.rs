@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     edge::refusal,
-    session::{Session, SessionScope},
+    session::{Session, SessionScope, text::shown},
 };
 
 /// The parameters of a list that are no conditions.
@@ -90,7 +90,7 @@ fn found(
 
 /// 404 as Ignition says it.
 fn missing(what: &str, id: &str) -> Response {
-    let shown: String = id.chars().take(64).collect();
-    let message = json!({"message": format!("no {what} {shown:?} is live")});
+    let shown = shown(id);
+    let message = json!({"message": format!("no {what} {shown} is live")});
     refusal::json(StatusCode::NOT_FOUND, message.to_string()).map(axum::body::Body::new)
 }

@@ -9,6 +9,7 @@ use crate::{
     session::{
         Counts, Session, Standing, Who,
         filter::{Field, Kind, Record, Texts, Value},
+        text::shown,
     },
 };
 
@@ -109,9 +110,9 @@ impl Fields {
         let mut wanted = Vec::new();
         for name in names {
             let Some((column, _)) = all.iter().find(|(_, known)| *known == name) else {
-                let shown: String = name.chars().take(64).collect();
+                let shown = shown(name);
                 let known: Vec<_> = all.iter().map(|(_, name)| *name).collect();
-                return Err(format!("unknown field {shown:?} in fields; known: {}", known.join(", ")));
+                return Err(format!("unknown field {shown} in fields; known: {}", known.join(", ")));
             };
             wanted.push(*column);
         }

@@ -23,6 +23,7 @@ use super::{
 use crate::session::{
     Session,
     filter::{Filter, Invalid, Record, Value as FieldValue},
+    text::shown,
 };
 
 /// How many items an answer has unless more are asked for.
@@ -181,9 +182,9 @@ pub(super) fn list(methods: &Methods, asked: Asked, shape: Shape) -> Result<Box<
         Some(id) => {
             let kept = methods.snapshots.get(id, methods.clock.now_ms());
             let snapshot = kept.ok_or_else(|| {
-                let shown: String = id.chars().take(64).collect();
+                let shown = shown(id);
                 NoList::Expired(format!(
-                    "there is no snapshot {shown:?}: it was not asked for in 30 s, or made room for newer ones; \
+                    "there is no snapshot {shown}: it was not asked for in 30 s, or made room for newer ones; \
                      list again without snapshotId"
                 ))
             })?;

@@ -20,6 +20,7 @@ use crate::{
     session::{
         Session,
         filter::{Field, Filter},
+        text::shown,
     },
 };
 
@@ -72,25 +73,29 @@ pub(super) fn read(uri: &Uri, parameters: &[&str], shape: Shape) -> Result<Asked
     let [limit, offset, sort_by, search, fields, snapshot_id] =
         given.map(|value| value.filter(|value| !value.is_empty()));
     let number = |name: &str, value: Option<String>, default: i64| {
-        let wrong =
-            |text: &str| Refusal::bad_parameter(format!("{name} must be a whole number, not {text:?}"));
-        value.map_or(Ok(default), |text| {
-            text.parse().map_err(|_| wrong(&text.chars().take(64).collect::<String>()))
+        value.map_or(Ok(default), |value| {
+            let wrong = || format!("{name} must be a whole number, not {}", shown(&value));
+            value.parse().map_err(|_| Refusal::bad_parameter(wrong()))
         })
     };
     let is_whole = matches!(shape, Shape::Ndjson | Shape::Csv);
     let limit = number("limit", limit, if is_whole { -1 } else { DEFAULT_LIMIT })?;
     let (limit, offset) = listing::page(limit, number("offset", offset, 0)?)?;
-    let fields = match fields {
-        None => Fields::all(),
-        Some(names) => Fields::read(names.split(',').map(str::trim)).map_err(Refusal::bad_parameter)?,
-    };
+    let fields = read_fields(fields.as_deref())?;
     let filter = json!(conditions).to_string();
     let filter = if conditions.is_empty() { "{}" } else { &filter };
     let written = listing::written(filter, search.as_deref(), sort_by.as_deref());
     let filter = Filter::from_pairs(conditions).map_err(NoList::from)?;
     let question = Question::read(filter, search.as_deref(), sort_by.as_deref()).map_err(NoList::from)?;
     Ok(Asked { question, written, limit, offset, fields, snapshot_id })
+}
+
+/// The keys that an item shall show, with commas between them; all if none are named.
+fn read_fields(names: Option<&str>) -> Result<Fields, Refusal> {
+    match names {
+        None => Ok(Fields::all()),
+        Some(names) => Fields::read(names.split(',').map(str::trim)).map_err(Refusal::bad_parameter),
+    }
 }
 
 /// Whether it is meant for the filter, which then says what is wrong with it: a known field, or what looks like one.
@@ -101,14 +106,14 @@ fn is_condition(name: &str) -> bool {
 }
 
 fn unknown(name: &str, parameters: &[&str]) -> Refusal {
-    let shown: String = name.chars().take(64).collect();
+    let shown = shown(name);
     if let Some(meant) = parameters.iter().find(|known| known.eq_ignore_ascii_case(name)) {
-        return Refusal::bad_parameter(format!("unknown parameter {shown:?}: it is written {meant}"));
+        return Refusal::bad_parameter(format!("unknown parameter {shown}: it is written {meant}"));
     }
     let fields: Vec<_> = Column::ALL.iter().map(|(_, name, _)| *name).collect();
     let (known, fields) = (parameters.join(", "), fields.join(", "));
     Refusal::bad_parameter(format!(
-        "unknown parameter {shown:?}; known: {known}, and field[op] with a field of {fields}"
+        "unknown parameter {shown}; known: {known}, and field[op] with a field of {fields}"
     ))
 }
 
@@ -170,9 +175,7 @@ pub(super) async fn one(
 ) -> Answer {
     let asked = only(request.uri(), &["fields"])?;
     let fields = match &asked[..] {
-        [(_, names)] if !names.is_empty() => {
-            Fields::read(names.split(',').map(str::trim)).map_err(Refusal::bad_parameter)?
-        }
+        [(_, names)] if !names.is_empty() => read_fields(Some(names))?,
         _ => Fields::all(),
     };
     let id = path_id(id)?;
@@ -252,9 +255,9 @@ pub(super) fn only(uri: &Uri, known: &[&str]) -> Result<Vec<(String, String)>, R
     match pairs.iter().find(|(name, _)| !known.contains(&&**name)) {
         None => Ok(pairs),
         Some((name, _)) => {
-            let shown: String = name.chars().take(64).collect();
+            let shown = shown(name);
             let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-            Err(Refusal::bad_parameter(format!("unknown parameter {shown:?}; known: {known}")))
+            Err(Refusal::bad_parameter(format!("unknown parameter {shown}; known: {known}")))
         }
     }
 }
@@ -266,6 +269,6 @@ pub(super) fn path_id(id: Result<Path<String>, PathRejection>) -> Result<String,
 }
 
 pub(super) fn no_session(id: &str) -> Refusal {
-    let shown: String = id.chars().take(64).collect();
-    Refusal::not_found(format!("no session {shown:?} is live"))
+    let shown = shown(id);
+    Refusal::not_found(format!("no session {shown} is live"))
 }

@@ -7,7 +7,7 @@ use futures::Stream;
 use serde::{Deserialize, Deserializer, de::IgnoredAny};
 use serde_json::{Value, value::RawValue};
 
-use super::source::{PART_BYTES, Source, Unanswered, Workshop};
+use super::source::{PART_BYTES, Source, Unanswered, Workshop, part_buffer};
 
 /// The most requests in one batch.
 const MAX_BATCH: usize = 50;
@@ -93,7 +93,7 @@ impl<P: Procedures> Answer<P> {
     pub(super) fn into_stream(self) -> impl Stream<Item = Result<Bytes, Unanswered>> {
         futures::stream::unfold(Some(self), |answer| async {
             let mut answer = answer?;
-            let mut out = Vec::with_capacity(PART_BYTES + PART_BYTES / 8);
+            let mut out = part_buffer();
             Some(match answer.write_part(&mut out).await {
                 Ok(more) => (Ok(out.into()), more.then_some(answer)),
                 Err(why) => (Err(why), None),

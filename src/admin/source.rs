@@ -78,7 +78,7 @@ impl Workshop {
     ) -> Result<(), Unanswered> {
         /// At a tenth of a microsecond a row, this is how long a socket's thread may be held.
         const LIGHT_ROWS: usize = 1024;
-        let Some(mut making) = source.take() else { return Ok(()) };
+        let Some(making) = source.take() else { return Ok(()) };
         if making.looks() <= LIGHT_ROWS {
             *source = guarded(making, out)?;
             return Ok(());
@@ -102,11 +102,7 @@ impl Workshop {
         });
         let (made, part) = made.await.map_err(|_| Unanswered::Failed)?;
         *out = part;
-        making = match made? {
-            Some(rest) => rest,
-            None => return Ok(()),
-        };
-        *source = Some(making);
+        *source = made?;
         Ok(())
     }
 }
@@ -135,43 +131,20 @@ fn guarded(mut source: Box<dyn Source>, out: &mut Vec<u8>) -> Result<Option<Box<
     }
 }
 
-/// A whole answer, or its first part and where the others come from.
-pub(super) enum Made {
-    Whole(Vec<u8>),
-    InParts(Vec<u8>, Parts),
+/// Room for a part, and for the row that goes beyond it.
+pub(super) fn part_buffer() -> Vec<u8> {
+    Vec::with_capacity(PART_BYTES + PART_BYTES / 8)
 }
 
-/// The parts of an answer after the first.
-pub(super) struct Parts {
+/// The parts of an answer that is left, one after the other, each made when it is asked for.
+pub(super) fn into_parts(
     workshop: Workshop,
     source: Option<Box<dyn Source>>,
-}
-
-impl Parts {
-    /// # Errors
-    ///
-    /// No part could be made.
-    pub(super) async fn begin(workshop: Workshop, source: Box<dyn Source>) -> Result<Made, Unanswered> {
-        let (mut source, mut out) = (Some(source), Vec::new());
-        workshop.make_part(&mut source, true, &mut out).await?;
-        Ok(match source {
-            None => Made::Whole(out),
-            source => Made::InParts(out, Self { workshop, source }),
-        })
-    }
-
-    async fn next(&mut self) -> Option<Result<Bytes, Unanswered>> {
-        self.source.as_ref()?;
-        let mut out = Vec::with_capacity(PART_BYTES + PART_BYTES / 8);
-        let made = self.workshop.make_part(&mut self.source, false, &mut out).await;
-        Some(made.map(|()| out.into()))
-    }
-
-    /// The parts one after the other, each made when it is asked for.
-    pub(super) fn into_stream(self) -> impl Stream<Item = Result<Bytes, Unanswered>> {
-        futures::stream::unfold(self, |mut parts| async {
-            let part = parts.next().await?;
-            Some((part, parts))
-        })
-    }
+) -> impl Stream<Item = Result<Bytes, Unanswered>> {
+    futures::stream::unfold((workshop, source), |(workshop, mut source)| async {
+        source.as_ref()?;
+        let mut out = part_buffer();
+        let made = workshop.make_part(&mut source, false, &mut out).await;
+        Some((made.map(|()| out.into()), (workshop, source)))
+    })
 }

@@ -107,8 +107,9 @@ impl Session {
 
     /// One whole message of so many bytes came.
     pub fn message_came(&self, bytes: usize) {
-        let bytes = bytes as u64;
-        self.messages_came(Came { messages: 1, bytes, newest: bytes });
+        let mut came = Came::default();
+        came.add(bytes);
+        self.messages_came(came);
     }
 
     /// A whole message of `bytes` of payload was delivered to the client.
@@ -119,11 +120,6 @@ impl Session {
     /// Payload bytes delivered to the client, of all messages.
     pub fn bytes_received(&self) -> u64 {
         self.place.tally().counts().bytes_received
-    }
-
-    /// How many messages came from the client.
-    pub fn messages_sent(&self) -> u64 {
-        self.place.tally().counts().messages_sent
     }
 
     /// The user did something (PROTOCOL 2.5, `activity`).

@@ -33,6 +33,12 @@ pub fn user_agent(raw: &[u8]) -> String {
     clean(&String::from_utf8_lossy(raw)).chars().take(MAX_USER_AGENT_CHARS).collect()
 }
 
+/// What was sent, as an error may repeat it: short, and quoted so that it acts on no screen.
+pub fn shown(text: &str) -> String {
+    const MAX_CHARS: usize = 64;
+    format!("{:?}", text.chars().take(MAX_CHARS).collect::<String>())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

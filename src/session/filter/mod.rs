@@ -107,7 +107,7 @@ use self::{
     op::Op,
     operand::Given,
 };
-use super::Glob;
+use super::{Glob, text::shown};
 
 pub use self::{
     record::{Field, Kind, Record, Texts, Value},
@@ -320,10 +320,4 @@ impl<'de> Deserialize<'de> for Members {
         }
         deserializer.deserialize_map(AsWritten)
     }
-}
-
-/// What was sent, as an error may repeat it: short, and quoted so that it acts on no screen.
-fn shown(text: &str) -> String {
-    const MAX_CHARS: usize = 64;
-    format!("{:?}", text.chars().take(MAX_CHARS).collect::<String>())
 }
