@@ -44,8 +44,9 @@
 //! 5. Every buffer, list and wait has a bound with a name in [`config`] or a constant beside its use.
 //!    A client that does not read is closed, and counted as a slow consumer.
 //! 6. A row is never torn: `recentBytesSent` and `totalBytesSent` are of the same message.
-//! 7. An answer of many rows is made off the threads that serve sockets, part by part as its reader takes it: one of
-//!    any size needs the memory of a part.
+//! 7. An answer of many rows is made part by part as its reader takes it, so one of any size needs the memory of a
+//!    part. No part holds a thread that serves sockets for long: those of `getSessionInfo` are short, and between two of
+//!    them all sockets have their turn; others are made off those threads (`admin/source.rs`).
 //! 8. [`server::run`] binds nothing and decides nothing about its end: the caller does both.
 //! 9. Flags, environment and file become one checked configuration before anything binds.
 //! 10. Nothing a client sends reaches a terminal, a log line or a spreadsheet unescaped.

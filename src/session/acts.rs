@@ -61,12 +61,6 @@ impl Registry {
         found
     }
 
-    /// Sends a text to the connections of a session, or to those of one page; answers whether any took it, or
-    /// `None` if there is no such session or page.
-    pub fn send(&self, id: &str, page_id: Option<&str>, text: &Arc<str>) -> Option<bool> {
-        self.get(id)?.send(page_id, text)
-    }
-
     /// The lines to all connections, in no particular order.
     pub fn outlets(&self) -> Vec<Arc<dyn Outlet>> {
         let mut outlets = Vec::new();
