@@ -150,7 +150,8 @@ struct History {
     clock: Clock,
     caller: Caller,
     filter: Filter<Column>,
-    ended_ms: RangeInclusive<u64>,
+    /// In milliseconds since 1970, as they are shown: a time may well be before the server's own clock began.
+    ended: RangeInclusive<i64>,
     limit: i64,
     most: usize,
 }
@@ -168,12 +169,12 @@ pub(super) fn get_history(methods: &Methods, asked: &GetHistory) -> Result<Box<d
             .map_err(|_| Error::invalid_params("limit must be -1 for all, or 0 and more"))?,
     };
     let clock = methods.clock;
-    let from_ms = asked.from.map_or(0, |from| clock.ms_of(from));
-    let to_ms = asked.to.map_or(u64::MAX, |to| clock.ms_of(to));
+    let from = asked.from.map_or(i64::MIN, |from| from.timestamp_millis());
+    let to = asked.to.map_or(i64::MAX, |to| to.timestamp_millis());
     let filter = asked.filter.as_ref().map(|raw| Filter::from_json(raw.get())).transpose();
     let filter = filter.map_err(|error| Error::invalid_params(error.to_string()))?.unwrap_or_default();
     let (registry, caller) = (methods.registry.clone(), methods.caller.clone());
-    Ok(Box::new(History { registry, clock, caller, filter, ended_ms: from_ms..=to_ms, limit, most }))
+    Ok(Box::new(History { registry, clock, caller, filter, ended: from..=to, limit, most }))
 }
 
 impl Source for History {
@@ -189,7 +190,8 @@ impl Source for History {
         let (clock, caller) = (self.clock, &self.caller);
         ended.retain(|ended| caller.sees_ended(ended));
         let fits = |ended: &&Arc<EndedSession>| {
-            self.ended_ms.contains(&ended.ended_ms) && self.filter.matches(&Seen { ended, clock, caller })
+            self.ended.contains(&clock.unix_ms(ended.ended_ms))
+                && self.filter.matches(&Seen { ended, clock, caller })
         };
         let matching: Vec<_> = ended.iter().filter(fits).collect();
         let metadata =

@@ -44,11 +44,6 @@ impl Clock {
         self.at(at_ms).to_rfc3339_opts(SecondsFormat::Millis, true)
     }
 
-    /// A moment of the wall on this clock; zero for all that was before its start.
-    pub(crate) fn ms_of(self, wall: DateTime<Utc>) -> u64 {
-        u64::try_from((wall - self.wall).num_milliseconds()).unwrap_or(0)
-    }
-
     /// A moment of this clock in milliseconds since 1970.
     pub(crate) fn unix_ms(self, at_ms: u64) -> i64 {
         self.at(at_ms).timestamp_millis()
