@@ -92,7 +92,7 @@
 //!   secret lets everybody sign. The file is polled, which finds a replaced link on any file system.
 //! - **What proxies wrote is read from its end.** There the nearest one wrote; left of it a client may have put anything,
 //!   such as a quote that is never closed, and none of it may hide what the proxy added.
-//! - **What a caller may not see is not there for them** (`admin/caller.rs`): the same rows and the same filters, over
+//! - **What a caller may not see is not there for them** (`admin/view.rs`): the same rows and the same filters, over
 //!   masked values and fewer sessions, and no second set of answers that could forget something.
 //! - **A failing connection is read on after its close frame**: a socket closed with unread data is reset, and the
 //!   reset may destroy the frame that says why.

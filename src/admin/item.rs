@@ -4,6 +4,7 @@ use std::{cell::OnceCell, io::Write, sync::Arc};
 
 use serde_json::json;
 
+use super::view::Mask;
 use crate::{
     edge::clock::Clock,
     session::{
@@ -127,25 +128,26 @@ impl Fields {
     }
 }
 
-/// A session at one moment. What changes is read when it is first asked for, and then stays.
+/// A session at one moment, as somebody sees it. What changes is read when it is first asked for, and then stays.
 pub(super) struct Seen<'a> {
     session: &'a Session,
     clock: Clock,
     now_ms: u64,
+    mask: Mask,
     counts: OnceCell<Counts>,
     standing: OnceCell<Standing>,
 }
 
 impl<'a> Seen<'a> {
-    pub(super) fn new(session: &'a Session, clock: Clock, now_ms: u64) -> Self {
-        Self { session, clock, now_ms, counts: OnceCell::new(), standing: OnceCell::new() }
+    pub(super) fn new(session: &'a Session, clock: Clock, now_ms: u64, mask: Mask) -> Self {
+        Self { session, clock, now_ms, mask, counts: OnceCell::new(), standing: OnceCell::new() }
     }
 
     /// As a row shows it: one that has ended, as it was then.
-    pub(super) fn for_row(session: &'a Session, clock: Clock, now_ms: u64) -> Self {
+    pub(super) fn for_row(session: &'a Session, clock: Clock, now_ms: u64, mask: Mask) -> Self {
         let standing = session.standing();
         let now_ms = standing.ended_ms.map_or(now_ms, |ended_ms| ended_ms.min(now_ms));
-        Self { standing: OnceCell::from(standing), ..Self::new(session, clock, now_ms) }
+        Self { standing: OnceCell::from(standing), ..Self::new(session, clock, now_ms, mask) }
     }
 
     pub(super) fn standing(&self) -> &Standing {
@@ -240,19 +242,19 @@ impl Record for Seen<'_> {
             },
             Column::BytesReceived => Value::Number(self.counts().bytes_received),
             Column::MessagesSent => Value::Number(self.counts().messages_sent),
-            fixed => value_of(session.who(), fixed),
+            fixed => value_of(session.who(), fixed, self.mask),
         }
     }
 }
 
 /// The value of a field that never changes; none for those that do, and for those that nobody measures yet.
-fn value_of(who: &Who, column: Column) -> Value<'_> {
+fn value_of(who: &Who, column: Column, mask: Mask) -> Value<'_> {
     match column {
-        Column::UserAgent => Value::Text(who.user_agent()),
+        Column::UserAgent => Value::Text(mask.user_agent(who.user_agent())),
         Column::Id => Value::Text(who.id()),
         Column::Username => Value::Text(who.username()),
         Column::Project => Value::Text(who.project()),
-        Column::ClientAddress => Value::Address(who.client_address()),
+        Column::ClientAddress => Value::Address(mask.address(who.client_address())),
         Column::SessionScope => Value::Text(who.scope().as_str()),
         Column::Node => Value::Text(NODE),
         _ => Value::Null,
@@ -270,7 +272,7 @@ pub(super) struct Keyed {
 #[derive(Clone, Copy, Debug)]
 enum Key {
     /// It never changes, so it is asked for when it is needed.
-    Fixed,
+    Fixed(Mask),
     Null,
     Number(u64),
     Bool(bool),
@@ -281,7 +283,7 @@ impl Keyed {
     /// `session` as it was seen, to be sorted by `column`.
     pub(super) fn new(session: &Arc<Session>, seen: &Seen<'_>, column: Option<Column>) -> Self {
         let key = match column.map(|column| seen.value(column)) {
-            None | Some(Value::Text(_) | Value::Address(_)) => Key::Fixed,
+            None | Some(Value::Text(_) | Value::Address(_)) => Key::Fixed(seen.mask),
             Some(Value::Null | Value::Texts(_)) => Key::Null,
             Some(Value::Number(number)) => Key::Number(number),
             Some(Value::Bool(truth)) => Key::Bool(truth),
@@ -300,7 +302,7 @@ impl Record for Keyed {
 
     fn value(&self, column: Column) -> Value<'_> {
         match self.key {
-            Key::Fixed => value_of(self.session.who(), column),
+            Key::Fixed(mask) => value_of(self.session.who(), column, mask),
             Key::Null => Value::Null,
             Key::Number(number) => Value::Number(number),
             Key::Bool(truth) => Value::Bool(truth),

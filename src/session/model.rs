@@ -720,9 +720,9 @@ impl Both {
             }
             Step::AdminClosesPage { session, page } => {
                 let Some(session) = self.current(session) else { return };
-                let found = self.model.admin_closes_page(session, page);
-                let id = self.sessions[session].who().id();
-                assert_eq!(self.registry.close_page(id, page, "bye", now), found);
+                let is_live = self.model.is_live(session);
+                let found = is_live.then(|| self.model.admin_closes_page(session, page));
+                assert_eq!(self.registry.close_page(&self.sessions[session], page, "bye", now), found);
             }
             Step::DrainWaiting => {
                 self.model.drain_waiting();

@@ -343,6 +343,11 @@ impl Registry {
         self.quota.live()
     }
 
+    /// How many of them are in this project.
+    pub fn len_in(&self, project: &str) -> usize {
+        self.quota.live_in(project)
+    }
+
     /// Whether no session is live.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -503,3 +503,28 @@ fn whoever_is_proven_without_a_token_stays_so() {
     registry.expire(u64::MAX);
     assert!(rows(&registry, u64::MAX - 1)[0].authorized);
 }
+
+#[test]
+fn a_page_is_closed_of_the_session_that_was_meant_and_of_no_later_one() {
+    let registry = registry(Limits::default());
+    let first = registry.join(joining("d1", "ann", "p"), 0).unwrap();
+    let meant = first.session().clone();
+    assert_eq!(registry.close_page(&meant, "nope", "bye", 0), Some(false));
+    close(first);
+    // Another designer of the same id begins where the caller may see nothing.
+    let later = registry.join(joining("d1", "eve", "q"), 0).unwrap();
+    assert_eq!(registry.close_page(&meant, "p1", "bye", 0), None);
+    assert_eq!(later.session().pages().len(), 1);
+    assert_eq!(registry.close_page(later.session(), "p1", "bye", 0), Some(true));
+    assert_eq!(registry.close_page(later.session(), "p1", "bye", 0), None);
+}
+
+#[test]
+fn sessions_are_counted_by_project_too() {
+    let registry = registry(Limits::default());
+    let _p = ["a", "b"].map(|id| registry.join(joining(id, "ann", "p"), 0).unwrap());
+    let q = registry.join(joining("c", "ann", "q"), 0).unwrap();
+    assert_eq!(["p", "q", "r"].map(|project| registry.len_in(project)), [2, 1, 0]);
+    close(q);
+    assert_eq!(["p", "q"].map(|project| registry.len_in(project)), [2, 0]);
+}
