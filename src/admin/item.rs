@@ -163,6 +163,12 @@ impl<'a> Seen<'a> {
         self.now_ms.saturating_sub(at_ms)
     }
 
+    fn bytes_per_second(&self) -> u64 {
+        // Its times stand still at its end, and nothing comes any more.
+        let has_ended = self.standing.get().is_some_and(|standing| standing.ended_ms.is_some());
+        if has_ended { 0 } else { self.session.bytes_per_second(self.now_ms) }
+    }
+
     /// The session as a JSON object of these keys.
     pub(super) fn write_json(&self, fields: &Fields, out: &mut Vec<u8>) {
         for (n, (column, name)) in fields.iter().enumerate() {
@@ -242,6 +248,7 @@ impl Record for Seen<'_> {
             },
             Column::BytesReceived => Value::Number(self.counts().bytes_received),
             Column::MessagesSent => Value::Number(self.counts().messages_sent),
+            Column::BytesPerSecond => Value::Number(self.bytes_per_second()),
             fixed => value_of(session.who(), fixed, self.mask),
         }
     }

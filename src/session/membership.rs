@@ -57,7 +57,7 @@ impl Membership {
 
     /// Something came from the client: sets `lastComm` to zero (PROTOCOL 2.2).
     pub fn heard(&self, now_ms: u64) {
-        self.counter.tally().heard(now_ms);
+        self.counter.heard(now_ms);
     }
 
     /// Whole messages came from the client: their payload, unmasked and reassembled (PROTOCOL 2.2).

@@ -68,6 +68,7 @@ mod membership;
 mod outlet;
 mod presence;
 mod quota;
+mod rate;
 mod registry;
 mod rows;
 mod rules;

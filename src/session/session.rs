@@ -92,7 +92,7 @@ impl Session {
 
     /// Something came from the client: sets `lastComm` to zero (PROTOCOL 2.2).
     pub fn heard(&self, now_ms: u64) {
-        self.place.tally().heard(now_ms);
+        self.place.heard(now_ms);
     }
 
     /// When something last came from the client, in milliseconds of the server's clock.
@@ -120,6 +120,12 @@ impl Session {
     /// Payload bytes delivered to the client, of all messages.
     pub fn bytes_received(&self) -> u64 {
         self.place.tally().counts().bytes_received
+    }
+
+    /// How many bytes a second of messages came from the client in the last ten seconds, or since the session began if
+    /// that is less: an average that is some per cent off for a client that sends unevenly.
+    pub fn bytes_per_second(&self, now_ms: u64) -> u64 {
+        self.place.flow().bytes_per_second(self.began_ms, now_ms)
     }
 
     /// The user did something (PROTOCOL 2.5, `activity`).

@@ -89,6 +89,9 @@ fn an_item_has_the_thirteen_keys_and_then_its_own() {
         (&bob["connected"], &bob["connections"], &bob["messagesSent"]),
         (&json!(true), &json!(1), &json!(2))
     );
+    assert_eq!(ann["bytesPerSecond"], 0);
+    // 58 bytes came in less than twenty seconds.
+    assert!(bob["bytesPerSecond"].as_u64().unwrap() > 0, "{bob}");
     assert_eq!((&bob["activePages"], &bob["pages"][1]["id"]), (&json!(2), &json!("b2")));
     assert_eq!(
         (&bob["lastActivity"], &bob["rttMs"], &bob["node"]),
@@ -134,6 +137,9 @@ fn every_operator_and_type_picks_the_same_both_ways() {
         ("messagesSent[lt]", json!(1), "ann"),
         ("activePages[lte]", json!(1), "ann zoe"),
         ("uptime[gte]", json!(0), "ann bob zoe"),
+        ("bytesPerSecond", json!(0), "ann"),
+        ("bytesPerSecond[gt]", json!(0), "bob zoe"),
+        ("bytesPerSecond[gte]", json!(100_000), ""),
         ("lastActivity", json!(null), "ann bob"),
         ("rttMs[ne]", json!(null), ""),
         ("connectedAt[gt]", json!("2001-01-01T00:00:00Z"), "ann bob zoe"),
