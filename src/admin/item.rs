@@ -249,6 +249,10 @@ impl Record for Seen<'_> {
             Column::BytesReceived => Value::Number(self.counts().bytes_received),
             Column::MessagesSent => Value::Number(self.counts().messages_sent),
             Column::BytesPerSecond => Value::Number(self.bytes_per_second()),
+            Column::RttMs => match session.rtt_ms() {
+                Some(ms) => Value::Number(ms.into()),
+                None => Value::Null,
+            },
             fixed => value_of(session.who(), fixed, self.mask),
         }
     }

@@ -20,6 +20,8 @@ use super::{
 #[repr(align(64))]
 pub(super) struct Tally {
     turn: AtomicU32,
+    /// One more than the milliseconds of the last round trip; zero until there was one.
+    rtt: AtomicU32,
     recent_bytes_sent: AtomicU64,
     total_bytes_sent: AtomicU64,
     messages_sent: AtomicU64,
@@ -79,6 +81,7 @@ impl Tally {
         });
         self.last_comm_ms.store(now_ms, Ordering::Relaxed);
         self.last_activity_ms.store(0, Ordering::Relaxed);
+        self.rtt.store(0, Ordering::Relaxed);
         self.expires_ms.store(u64::MAX, Ordering::Relaxed);
     }
 
@@ -149,6 +152,16 @@ impl Tally {
 
     pub(super) fn last_activity_ms(&self) -> Option<u64> {
         Some(self.last_activity_ms.load(Ordering::Relaxed)).filter(|at| *at > 0)
+    }
+
+    /// A ping was answered after so long.
+    pub(super) fn set_rtt_ms(&self, rtt_ms: u64) {
+        let rtt = u32::try_from(rtt_ms).unwrap_or(u32::MAX).saturating_add(1);
+        self.rtt.store(rtt, Ordering::Relaxed);
+    }
+
+    pub(super) fn rtt_ms(&self) -> Option<u32> {
+        self.rtt.load(Ordering::Relaxed).checked_sub(1)
     }
 
     /// Whether the session of this place is authorized then.

@@ -528,3 +528,21 @@ fn sessions_are_counted_by_project_too() {
     close(q);
     assert_eq!(["p", "q"].map(|project| registry.len_in(project)), [2, 0]);
 }
+
+#[test]
+fn a_round_trip_is_known_from_the_first_pong_to_the_end() {
+    let registry = registry(Limits::default());
+    let first = registry.join(joining("d", "ann", "p"), 0).unwrap();
+    let session = first.session().clone();
+    assert_eq!(session.rtt_ms(), None);
+    for (measured, kept) in [(0, 0), (42, 42), (u64::from(u32::MAX) + 7, u32::MAX - 1)] {
+        session.rtt_was(measured);
+        assert_eq!(session.rtt_ms(), Some(kept));
+    }
+    close(first);
+    assert_eq!(session.rtt_ms(), Some(u32::MAX - 1));
+    drop(session);
+    // Whoever has its place after it begins with nothing.
+    let second = registry.join(joining("d", "ann", "p"), 0).unwrap();
+    assert_eq!(second.session().rtt_ms(), None);
+}

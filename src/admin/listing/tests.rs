@@ -254,3 +254,22 @@ fn csv_is_quoted_ended_and_safe() {
     let expected = "id,username,project,pageIds,rttMs\r\nd-1,'=1+1,\"a \"\"b\"\", c\",\"[\"\"p1\"\"]\",\r\n";
     assert_eq!(String::from_utf8(out).unwrap(), expected);
 }
+
+#[test]
+fn a_round_trip_is_shown_filtered_and_sorted_by() {
+    let methods = methods();
+    let members = ["a", "b", "c"].map(|id| methods.registry.join(joining(id, "ann", "p"), 0).unwrap());
+    members[0].session().rtt_was(200);
+    members[2].session().rtt_was(30);
+    for (asked, found) in [
+        (json!({"sortBy": "asc(rttMs)"}), ["c", "a", "b"].as_slice()),
+        (json!({"sortBy": "desc(rttMs)"}), &["a", "c", "b"]),
+        (json!({"filter": {"rttMs[gt]": 100}}), &["a"]),
+        (json!({"filter": {"rttMs": null}}), &["b"]),
+        (json!({"filter": {"rttMs": 30}}), &["c"]),
+    ] {
+        assert_eq!(ids(&answer(&methods, &asked).unwrap()), found, "{asked}");
+    }
+    let list = answer(&methods, &json!({"sortBy": "asc(id)"})).unwrap();
+    assert_eq!([0, 1, 2].map(|n| list["items"][n]["rttMs"].clone()), [json!(200), Value::Null, json!(30)]);
+}
