@@ -31,7 +31,7 @@ pub fn joining(n: usize, users: usize) -> Joining {
         page_path: None,
         resume: None,
         expires_ms: None,
-        wants_token: false,
+        speaks_headcount: false,
         outlet: Arc::new(Deaf),
     }
 }

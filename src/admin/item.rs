@@ -8,7 +8,7 @@ use super::view::Mask;
 use crate::{
     edge::clock::Clock,
     session::{
-        Counts, Session, Standing, Who,
+        Counts, SUBPROTOCOL, Session, Standing, Who,
         filter::{Field, Kind, Record, Texts, Value},
         text::shown,
     },
@@ -253,6 +253,8 @@ impl Record for Seen<'_> {
                 Some(ms) => Value::Number(ms.into()),
                 None => Value::Null,
             },
+            Column::Subprotocol if self.standing().speaks_headcount => Value::Text(SUBPROTOCOL),
+            Column::Subprotocol => Value::Null,
             fixed => value_of(session.who(), fixed, self.mask),
         }
     }
@@ -285,6 +287,7 @@ enum Key {
     /// It never changes, so it is asked for when it is needed.
     Fixed(Mask),
     Null,
+    Headcount,
     Number(u64),
     Bool(bool),
     Time(i64),
@@ -294,6 +297,7 @@ impl Keyed {
     /// `session` as it was seen, to be sorted by `column`.
     pub(super) fn new(session: &Arc<Session>, seen: &Seen<'_>, column: Option<Column>) -> Self {
         let key = match column.map(|column| seen.value(column)) {
+            Some(Value::Text(_)) if column == Some(Column::Subprotocol) => Key::Headcount,
             None | Some(Value::Text(_) | Value::Address(_)) => Key::Fixed(seen.mask),
             Some(Value::Null | Value::Texts(_)) => Key::Null,
             Some(Value::Number(number)) => Key::Number(number),
@@ -315,6 +319,7 @@ impl Record for Keyed {
         match self.key {
             Key::Fixed(mask) => value_of(self.session.who(), column, mask),
             Key::Null => Value::Null,
+            Key::Headcount => Value::Text(SUBPROTOCOL),
             Key::Number(number) => Value::Number(number),
             Key::Bool(truth) => Value::Bool(truth),
             Key::Time(at) => Value::Time(at),

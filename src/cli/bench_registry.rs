@@ -252,7 +252,7 @@ fn joining(n: usize, sessions: usize, outlet: &Arc<dyn Outlet>) -> Joining {
         page_path: None,
         resume: None,
         expires_ms: None,
-        wants_token: false,
+        speaks_headcount: false,
         outlet: outlet.clone(),
     }
 }

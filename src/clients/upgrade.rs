@@ -18,11 +18,8 @@ use crate::{
         refusal::{self, Body, Refusal},
         websocket,
     },
-    session::{Identity, JoinError, Joining, Membership, SessionScope, UNAUTHENTICATED, text},
+    session::{Identity, JoinError, Joining, Membership, SUBPROTOCOL, SessionScope, UNAUTHENTICATED, text},
 };
-
-/// The one subprotocol: a client that offers it is told of its session (PROTOCOL 2.1).
-pub(super) const SUBPROTOCOL: &str = "headcount.v1";
 
 /// A client that has joined: its place in the registry, the page that it serves first, and the line to it.
 #[derive(Debug)]
@@ -118,7 +115,7 @@ fn joining(params: Params, known: Known, client: IpAddr, headers: &HeaderMap, li
         page_path: params.page_path,
         resume: params.resume,
         expires_ms: known.expires_ms,
-        wants_token: line.speaks_headcount(),
+        speaks_headcount: line.speaks_headcount(),
         outlet: line.clone(),
     }
 }

@@ -33,7 +33,7 @@
 //!     page_path: None,
 //!     resume: None,
 //!     expires_ms: None,
-//!     wants_token: false,
+//!     speaks_headcount: false,
 //!     outlet: Arc::new(Deaf),
 //! };
 //! let member = registry.join(joining, 1_000)?;
@@ -88,7 +88,7 @@ pub use info::SessionInfo;
 pub use listing::Listing;
 pub use mask::network_of;
 pub use membership::{Membership, PageError};
-pub use outlet::{Order, Outlet, control_message};
+pub use outlet::{Order, Outlet, SUBPROTOCOL, control_message};
 pub use presence::{Page, Standing};
 pub use quota::Limits;
 pub(crate) use quota::place_of;

@@ -44,8 +44,8 @@ pub struct Joining {
     pub resume: Option<ResumeToken>,
     /// Until when the identity is authorized, in milliseconds of the server's clock; `None` is for ever.
     pub expires_ms: Option<u64>,
-    /// Whether the client shall get a token of its own.
-    pub wants_token: bool,
+    /// Whether the client speaks `headcount.v1`: then it gets a token of its own.
+    pub speaks_headcount: bool,
     /// The way to the connection's task.
     pub outlet: Arc<dyn Outlet>,
 }
@@ -183,6 +183,7 @@ impl Session {
         let presence = lock(&self.presence);
         Standing {
             connections: presence.connections().len(),
+            speaks_headcount: presence.connections().iter().any(|link| link.speaks_headcount),
             pages: presence.pages().to_vec(),
             ended_ms: presence.ended_ms(),
         }

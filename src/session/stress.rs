@@ -63,7 +63,7 @@ impl Crowd {
         let mut joining = Joining {
             page_id: format!("p{}", any(4)).into(),
             resume,
-            wants_token: any(2) == 0,
+            speaks_headcount: any(2) == 0,
             outlet: Arc::new(Deaf),
             ..joining(&format!("d{}", any(5)), "ann", "plant")
         };

@@ -42,7 +42,7 @@ pub(crate) fn joining(id: &str, username: &str, project: &str) -> Joining {
         page_path: None,
         resume: None,
         expires_ms: None,
-        wants_token: false,
+        speaks_headcount: false,
         outlet: Arc::new(Deaf),
     }
 }
@@ -274,7 +274,7 @@ fn churn_leaves_nothing_behind() {
 fn a_token_brings_its_own_session_back_and_no_other() {
     let registry = registry(Limits::default());
     let with =
-        |joining: Joining, resume: Option<ResumeToken>| Joining { resume, wants_token: true, ..joining };
+        |joining: Joining, resume: Option<ResumeToken>| Joining { resume, speaks_headcount: true, ..joining };
     let fresh = |user: &str, project: &str| {
         let mut joining = joining(&uuid::Uuid::new_v4().to_string(), user, project);
         joining.identity.scope = SessionScope::Browser;
