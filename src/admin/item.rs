@@ -260,7 +260,7 @@ impl Record for Seen<'_> {
     }
 }
 
-/// The value of a field that never changes; none for those that do, and for those that nobody measures yet.
+/// The value of a field that never changes; none for those that do.
 fn value_of(who: &Who, column: Column, mask: Mask) -> Value<'_> {
     match column {
         Column::UserAgent => Value::Text(mask.user_agent(who.user_agent())),
@@ -268,6 +268,7 @@ fn value_of(who: &Who, column: Column, mask: Mask) -> Value<'_> {
         Column::Username => Value::Text(who.username()),
         Column::Project => Value::Text(who.project()),
         Column::ClientAddress => Value::Address(mask.address(who.client_address())),
+        Column::PeerAddress => Value::Address(mask.address(who.peer_address())),
         Column::SessionScope => Value::Text(who.scope().as_str()),
         Column::Node => Value::Text(NODE),
         _ => Value::Null,

@@ -25,6 +25,7 @@
 //!     project: "plant".into(),
 //!     scope: SessionScope::Designer,
 //!     client_address: "10.0.0.7".parse().unwrap(),
+//!     peer_address: "10.0.0.7".parse().unwrap(),
 //!     user_agent: "Designer/8".into(),
 //! };
 //! let joining = Joining {

@@ -607,6 +607,7 @@ impl Both {
                 project: (*project).into(),
                 scope: *scope,
                 client_address: IpAddr::V4(Ipv4Addr::new(10, 0, 0, *address)),
+                peer_address: IpAddr::V4(Ipv4Addr::new(10, 0, 1, 1)),
                 user_agent: "model".into(),
             },
         }

@@ -27,6 +27,8 @@ pub struct Identity {
     pub scope: SessionScope,
     /// The client's address.
     pub client_address: IpAddr,
+    /// The address of whoever made the connection: the client's own, or its proxy's.
+    pub peer_address: IpAddr,
     /// The cleaned `User-Agent`.
     pub user_agent: Arc<str>,
 }

@@ -36,6 +36,7 @@ pub(crate) fn joining(id: &str, username: &str, project: &str) -> Joining {
             project: project.into(),
             scope: SessionScope::Designer,
             client_address: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)),
+            peer_address: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)),
             user_agent: "test".into(),
         },
         page_id: "p1".into(),
@@ -545,4 +546,30 @@ fn a_round_trip_is_known_from_the_first_pong_to_the_end() {
     // Whoever has its place after it begins with nothing.
     let second = registry.join(joining("d", "ann", "p"), 0).unwrap();
     assert_eq!(second.session().rtt_ms(), None);
+}
+
+#[test]
+fn a_peer_that_is_the_client_takes_no_memory() {
+    let registry = registry(Limits::default());
+    let join = |id: &str, peer: &str| {
+        let mut joining = joining(id, "ann", "p");
+        joining.identity.peer_address = peer.parse().unwrap();
+        registry.join(joining, 0).unwrap()
+    };
+    let members = ["10.0.0.1", "192.0.2.7", "2001:db8::7"].map(|peer| (join(peer, peer), peer));
+    for (member, peer) in &members {
+        let who = member.session().who();
+        assert_eq!((who.id(), who.username(), who.project()), (*peer, "ann", "p"));
+        assert_eq!(
+            (who.client_address().to_string(), who.peer_address().to_string()),
+            ("10.0.0.1".into(), (*peer).into())
+        );
+        let own = peer.len() + "ann".len() + "p".len() + "10.0.0.1".len();
+        let of_peer = if *peer == "10.0.0.1" { 0 } else { peer.len() };
+        assert_eq!(who.bytes(), own + of_peer);
+    }
+    assert_eq!(size_of::<Who>(), 48);
+    // Rows show the client's.
+    assert!(rows(&registry, 0).iter().all(|row| row.client_address.to_string() == "10.0.0.1"));
+    assert_eq!(listed(&registry, None, None, 0).len(), 3);
 }

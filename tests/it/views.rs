@@ -153,7 +153,8 @@ fn a_list_shows_a_token_without_pii_what_get_session_info_shows() {
         for kind in ["application/x-ndjson", "text/csv"] {
             let headers = format!("{}Accept: {kind}\r\n", bearer(token));
             let lines = request(server.admin, "GET", "/api/v1/sessions", &headers, "").body;
-            for pii in ["203.0.113.200", "203.0.113.7", "198.51.100.9", "Alpha", "Beta", "Gamma"] {
+            for pii in ["127.0.0.1", "203.0.113.200", "203.0.113.7", "198.51.100.9", "Alpha", "Beta", "Gamma"]
+            {
                 assert_eq!(lines.contains(pii), !is_masked, "{pii} in {kind}: {lines}");
             }
         }
@@ -173,6 +174,10 @@ fn probes() -> Vec<(Value, &'static str, &'static str)> {
         (filter("clientAddress[ew]", ".200"), "", "a"),
         (filter("clientAddress[glob]", "*.7"), "", "b"),
         (filter("clientAddress[rgx]", "[.]7$"), "", "b"),
+        (filter("peerAddress", "127.0.0.1"), "", "a b c"),
+        (filter("peerAddress[cidr]", "127.0.0.1/32"), "", "a b c"),
+        (filter("peerAddress", "127.0.0.0"), "a b c", ""),
+        (json!({"search": "127.0.0.1"}), "", "a b c"),
         (filter("userAgent[cn]", "Alpha"), "", "a"),
         (filter("userAgent", ""), "a b c", ""),
         (filter("userAgent[ne]", ""), "", "a b c"),
