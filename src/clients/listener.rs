@@ -20,6 +20,7 @@ use super::{
     identity::Identities,
     pace::Gate,
     proxy,
+    stamp::Stamps,
     upgrade::{self, Admitted},
 };
 use crate::{
@@ -49,6 +50,7 @@ pub(crate) struct ClientPlane {
     pub(super) registry: Arc<Registry>,
     pub(super) clock: Clock,
     pub(super) heart: Heart,
+    pub(super) stamps: Stamps,
     pub(super) gate: Gate,
     pub(super) identities: Identities,
     /// Everybody is asked to leave, and nobody may come in.
@@ -69,6 +71,7 @@ impl ClientPlane {
     ) -> Self {
         Self {
             heart: Heart::new(config.heartbeat),
+            stamps: Stamps::new(),
             gate: Gate::default(),
             identities: Identities::new(&config.identity),
             config,

@@ -4,7 +4,8 @@
 //! [`upgrade`] decides whether it may come in, [`address`] finds out where it comes from, [`params`] reads what it says
 //! of itself, [`identity`] who it really is, [`connection`] counts until it leaves, [`farewell`] says why. Beside them:
 //! [`control`] is what client and tracker tell each other, [`outbox`] is what waits to be sent, [`line`] is how a
-//! connection's task is told something, [`heart`] asks all of them whether they are still there.
+//! connection's task is told something, [`heart`] asks all of them whether they are still there, [`stamp`] is how long they
+//! took to answer.
 
 mod address;
 mod connection;
@@ -18,6 +19,7 @@ mod outbox;
 mod pace;
 mod params;
 mod proxy;
+mod stamp;
 mod upgrade;
 
 pub(crate) use identity::check as check_identity;
