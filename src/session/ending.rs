@@ -29,6 +29,21 @@ pub enum EndReason {
 }
 
 impl EndReason {
+    /// Every reason, in the order of their declaration.
+    pub const ALL: [Self; 11] = [
+        Self::Closed,
+        Self::Lost,
+        Self::Terminated,
+        Self::Replaced,
+        Self::Idle,
+        Self::Protocol,
+        Self::TooBig,
+        Self::SlowConsumer,
+        Self::RateLimited,
+        Self::TokenExpired,
+        Self::Drained,
+    ];
+
     /// The reason as it is written on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -84,23 +99,8 @@ mod tests {
 
     #[test]
     fn a_reason_has_one_name_wherever_it_is_written() {
-        use EndReason::{
-            Closed, Drained, Idle, Lost, Protocol, RateLimited, Replaced, SlowConsumer, Terminated,
-            TokenExpired, TooBig,
-        };
-        for reason in [
-            Closed,
-            Drained,
-            Idle,
-            Lost,
-            Protocol,
-            RateLimited,
-            Replaced,
-            SlowConsumer,
-            Terminated,
-            TokenExpired,
-            TooBig,
-        ] {
+        for (at, reason) in EndReason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, at);
             assert_eq!(serde_json::to_value(reason).unwrap(), reason.as_str());
         }
     }

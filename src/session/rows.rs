@@ -11,7 +11,13 @@ use std::{
 
 use compact_str::CompactString;
 
-use super::{Session, Who, json, presence::Presence, tally::Tally};
+use super::{
+    Counts, EndReason, Session, Who,
+    census::{Census, Past},
+    json,
+    presence::Presence,
+    tally::Tally,
+};
 
 /// Few enough that a page is listed in some ten microseconds, for which who joins or leaves there waits.
 pub(super) const PAGE: usize = 256;
@@ -37,8 +43,15 @@ struct Free(Mutex<BinaryHeap<Reverse<Number>>>);
 pub(super) struct Page {
     /// Connections count here, without a lock.
     tallies: Box<[Tally]>,
-    rows: Mutex<Vec<Option<Row>>>,
+    listed: Mutex<Listed>,
     free: Arc<Free>,
+}
+
+/// Who is in the places of a page, and what is left of those who were.
+#[derive(Debug)]
+pub(super) struct Listed {
+    pub(super) rows: Vec<Option<Row>>,
+    past: Past,
 }
 
 /// A live session as it is listed.
@@ -50,6 +63,8 @@ pub(super) struct Row {
     /// Sessions are listed in turns: who asks at one turn does not see those of later ones.
     pub(super) turn: u64,
     active_pages: u32,
+    /// It has a connection, and does not only wait for somebody to come back.
+    pub(super) is_connected: bool,
     /// A list of texts in JSON. The ids that are made here need no memory of their own.
     page_ids: CompactString,
 }
@@ -98,7 +113,7 @@ impl Rows {
             let first = Number::try_from(pages.len() * PAGE).expect("fewer sessions than 2^32");
             pages.push(Arc::new(Page {
                 tallies: (0..PAGE).map(|_| Tally::default()).collect(),
-                rows: Mutex::new((0..PAGE).map(|_| None).collect()),
+                listed: Mutex::new(Listed { rows: (0..PAGE).map(|_| None).collect(), past: Past::default() }),
                 free: self.free.clone(),
             }));
             free.extend((first..first + PAGE as Number).map(Reverse));
@@ -114,15 +129,15 @@ impl Rows {
     /// The session that is listed there.
     pub(super) fn session(&self, number: Number) -> Option<Arc<Session>> {
         let page = self.page(number)?;
-        let rows = page.rows();
-        rows[number as usize % PAGE].as_ref().map(|row| row.session.clone())
+        let listed = page.listed();
+        listed.rows[number as usize % PAGE].as_ref().map(|row| row.session.clone())
     }
 
     /// The session that is listed there, unless it is listed since that turn.
     pub(super) fn session_before(&self, number: Number, turn: u64) -> Option<Arc<Session>> {
         let page = self.page(number)?;
-        let rows = page.rows();
-        let row = rows[number as usize % PAGE].as_ref().filter(|row| row.turn < turn);
+        let listed = page.listed();
+        let row = listed.rows[number as usize % PAGE].as_ref().filter(|row| row.turn < turn);
         row.map(|row| row.session.clone())
     }
 
@@ -130,13 +145,26 @@ impl Rows {
     /// page, and without a lock.
     pub(super) fn for_each(&self, mut see: impl FnMut(Arc<Session>)) {
         let turn = self.turn();
+        self.for_each_page(|page| {
+            let is_listed = |row: &&Row| row.turn < turn;
+            let sessions: Vec<_> = {
+                let listed = page.listed();
+                listed.rows.iter().flatten().filter(is_listed).map(|row| row.session.clone()).collect()
+            };
+            sessions.into_iter().for_each(&mut see);
+        });
+    }
+
+    fn for_each_page(&self, mut see: impl FnMut(&Page)) {
         for first in (0..).step_by(PAGE) {
             let Some(page) = self.page(first) else { return };
-            let listed = |row: &&Row| row.turn < turn;
-            let sessions: Vec<_> =
-                page.rows().iter().flatten().filter(listed).map(|row| row.session.clone()).collect();
-            sessions.into_iter().for_each(&mut see);
+            see(&page);
         }
+    }
+
+    /// Counts everybody, page by page.
+    pub(super) fn count(&self, census: &mut Census, now_ms: u64) {
+        self.for_each_page(|page| page.count(census, now_ms));
     }
 
     /// The turn that is next: sessions of lower ones are listed already.
@@ -153,20 +181,33 @@ impl Rows {
             began_ms: session.began_ms(),
             turn: 0,
             active_pages: 0,
+            is_connected: false,
             page_ids: CompactString::const_new("[]"),
         };
-        row.set_pages(presence);
-        let mut rows = place.page.rows();
+        row.set(presence);
+        let mut listed = place.page.listed();
         row.turn = self.next_turn.fetch_add(1, Ordering::AcqRel);
-        rows[place.at()] = Some(row);
+        listed.rows[place.at()] = Some(row);
+        listed.past.begun += 1;
     }
 }
 
 impl Page {
     /// The rows of this page. Whoever holds them takes no other lock.
-    pub(super) fn rows(&self) -> MutexGuard<'_, Vec<Option<Row>>> {
-        // What is done under it is storing whole rows.
-        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn listed(&self) -> MutexGuard<'_, Listed> {
+        // What is done under it is storing whole rows, and adding to what is past.
+        self.listed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts what is in this page and what has been, all of one moment.
+    fn count(&self, census: &mut Census, now_ms: u64) {
+        let listed = self.listed();
+        census.add_past(&listed.past);
+        for (row, tally) in listed.rows.iter().zip(&self.tallies) {
+            if let Some(row) = row {
+                census.add_live(row, tally, now_ms);
+            }
+        }
     }
 
     /// Writes what is in one of the places as a row of `getSessionInfo`.
@@ -185,7 +226,8 @@ impl Page {
 }
 
 impl Row {
-    fn set_pages(&mut self, presence: &Presence) {
+    fn set(&mut self, presence: &Presence) {
+        self.is_connected = !presence.connections().is_empty();
         let pages = presence.pages();
         self.active_pages = u32::try_from(pages.len()).unwrap_or(u32::MAX);
         self.page_ids = json::texts(pages.iter().map(|page| &*page.id)).into();
@@ -205,10 +247,10 @@ impl Place {
         &self.page.tallies[self.at()]
     }
 
-    /// The pages of the session have changed. Does nothing if it is not listed.
-    pub(super) fn set_pages(&self, presence: &Presence) {
-        if let Some(row) = &mut self.page.rows()[self.at()] {
-            row.set_pages(presence);
+    /// What is open in the session has changed. Does nothing if it is not listed.
+    pub(super) fn relist(&self, presence: &Presence) {
+        if let Some(row) = &mut self.page.listed().rows[self.at()] {
+            row.set(presence);
         }
     }
 
@@ -217,12 +259,14 @@ impl Place {
         Counter { page: self.page.clone(), at: self.at() as u8 }
     }
 
-    /// The session is listed no more; `remember` is called before anybody can see that.
-    pub(super) fn unlist(&self, remember: impl FnOnce()) {
-        let mut rows = self.page.rows();
-        remember();
-        let row = rows[self.at()].take();
-        drop(rows);
+    /// The session is listed no more; `remember` is called before anybody can see that, and answers why it ended and
+    /// what was counted of it in the end.
+    pub(super) fn unlist(&self, remember: impl FnOnce() -> (EndReason, Counts)) {
+        let mut listed = self.page.listed();
+        let (reason, counts) = remember();
+        listed.past.add(reason, &counts);
+        let row = listed.rows[self.at()].take();
+        drop(listed);
         drop(row);
     }
 }

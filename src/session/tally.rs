@@ -17,10 +17,12 @@ use super::Who;
 #[repr(align(64))]
 pub(super) struct Tally {
     turn: AtomicU32,
-    recent_bytes_sent: AtomicU64,
+    /// One message has less than 4 GiB, and with eight bytes more the rest would not fit into the line.
+    recent_bytes_sent: AtomicU32,
     total_bytes_sent: AtomicU64,
     messages_sent: AtomicU64,
     bytes_received: AtomicU64,
+    messages_received: AtomicU64,
     // Beside the turn: each of them is whole by itself.
     last_comm_ms: AtomicU64,
     /// Zero until the user did something.
@@ -36,7 +38,7 @@ pub struct Came {
     pub messages: u64,
     /// Their payload bytes in all.
     pub bytes: u64,
-    /// The payload bytes of the newest.
+    /// The payload bytes of the newest: less than 4 GiB.
     pub newest: u64,
 }
 
@@ -61,14 +63,17 @@ pub struct Counts {
     pub messages_sent: u64,
     /// Of all messages delivered to the client.
     pub bytes_received: u64,
+    /// How many messages were delivered to the client.
+    pub messages_received: u64,
 }
 
 impl Tally {
     /// A new session takes the place: nothing is counted yet.
     pub(super) fn reset(&self, now_ms: u64) {
         self.write(|| {
+            self.recent_bytes_sent.store(0, Ordering::Relaxed);
             for count in
-                [&self.recent_bytes_sent, &self.total_bytes_sent, &self.messages_sent, &self.bytes_received]
+                [&self.total_bytes_sent, &self.messages_sent, &self.bytes_received, &self.messages_received]
             {
                 count.store(0, Ordering::Relaxed);
             }
@@ -84,7 +89,8 @@ impl Tally {
             return;
         }
         self.write(|| {
-            self.recent_bytes_sent.store(came.newest, Ordering::Relaxed);
+            let newest = u32::try_from(came.newest).unwrap_or(u32::MAX);
+            self.recent_bytes_sent.store(newest, Ordering::Relaxed);
             add(&self.total_bytes_sent, came.bytes);
             add(&self.messages_sent, came.messages);
         });
@@ -92,7 +98,10 @@ impl Tally {
 
     /// A whole message was delivered.
     pub(super) fn went(&self, bytes: u64) {
-        self.write(|| add(&self.bytes_received, bytes));
+        self.write(|| {
+            add(&self.bytes_received, bytes);
+            add(&self.messages_received, 1);
+        });
     }
 
     /// The counts, all of one moment.
@@ -101,10 +110,11 @@ impl Tally {
         loop {
             let before = self.turn.load(Ordering::Acquire);
             let counts = Counts {
-                recent_bytes_sent: self.recent_bytes_sent.load(Ordering::Relaxed),
+                recent_bytes_sent: self.recent_bytes_sent.load(Ordering::Relaxed).into(),
                 total_bytes_sent: self.total_bytes_sent.load(Ordering::Relaxed),
                 messages_sent: self.messages_sent.load(Ordering::Relaxed),
                 bytes_received: self.bytes_received.load(Ordering::Relaxed),
+                messages_received: self.messages_received.load(Ordering::Relaxed),
             };
             // No load above may be done after the one below.
             fence(Ordering::Acquire);
