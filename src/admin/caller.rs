@@ -60,6 +60,18 @@ impl Caller {
         Err(Lacks(format!("the token {} has not the scope {scope}", self.name())))
     }
 
+    /// For what cannot be had of one project alone.
+    ///
+    /// # Errors
+    ///
+    /// Their token is of one, and what they can use.
+    pub(super) fn must_be_of_no_project(&self, why: &str) -> Result<(), Lacks> {
+        match self.project() {
+            None => Ok(()),
+            Some(_) => Err(Lacks(format!("the token {} is of one project: {why}", self.name()))),
+        }
+    }
+
     /// For whatever shows sessions as they are, or picks them by what they are. Those calls neither mask nor keep to a
     /// project: whoever may not see all gets nothing from them.
     ///

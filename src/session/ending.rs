@@ -60,6 +60,28 @@ impl EndReason {
             Self::Drained => "drained",
         }
     }
+
+    /// What the connections of a session are closed with that ends for this reason (PROTOCOL 2.5).
+    pub fn close_code(self) -> u16 {
+        match self {
+            Self::Terminated => 4001,
+            Self::Replaced => 4002,
+            Self::Idle => 4003,
+            Self::TokenExpired => 4005,
+            Self::Drained => 1001,
+            Self::Protocol => 1002,
+            Self::TooBig => 1009,
+            Self::SlowConsumer | Self::RateLimited => 1008,
+            Self::Closed | Self::Lost => 1000,
+        }
+    }
+
+    /// Why a connection is closed that others have ordered to be, with this code: an administrator did it, if nobody else
+    /// gives such an order.
+    pub fn of_close_code(code: u16) -> Self {
+        let others = [Self::Replaced, Self::Idle, Self::TokenExpired, Self::Drained];
+        others.into_iter().find(|reason| reason.close_code() == code).unwrap_or(Self::Terminated)
+    }
 }
 
 /// How one connection left its session.
@@ -74,6 +96,17 @@ pub enum Leaving {
     Lost,
     /// The server ended it.
     Ended(EndReason),
+}
+
+impl Leaving {
+    /// Why a session ends that ends by it.
+    pub fn reason(self) -> EndReason {
+        match self {
+            Self::Closed { .. } => EndReason::Closed,
+            Self::Lost => EndReason::Lost,
+            Self::Ended(reason) => reason,
+        }
+    }
 }
 
 /// How long what is gone may come back (PROTOCOL 2.4).

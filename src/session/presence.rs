@@ -245,12 +245,12 @@ impl Presence {
         if !self.connections.is_empty() || !self.pages.is_empty() {
             return None;
         }
-        let (reason, wait_ms) = match how {
-            Leaving::Closed { going_away: true } => (EndReason::Closed, patience.reload_ms.unwrap_or(0)),
-            Leaving::Closed { going_away: false } => (EndReason::Closed, 0),
+        let reason = how.reason();
+        let wait_ms = match how {
+            Leaving::Closed { going_away: true } => patience.reload_ms.unwrap_or(0),
             // It had closed its pages itself; it may still come back.
-            Leaving::Lost => (EndReason::Lost, patience.resume_ms),
-            Leaving::Ended(reason) => (reason, 0),
+            Leaving::Lost => patience.resume_ms,
+            Leaving::Closed { going_away: false } | Leaving::Ended(_) => 0,
         };
         if wait_ms == 0 {
             return Some(self.end(reason, before));

@@ -4,7 +4,7 @@ use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
 
 use super::*;
 use crate::{
-    admin::{audit::Audit, caller::Caller, source::Workshop},
+    admin::{audit::Audit, caller::Caller, figures::Figures, source::Workshop},
     edge::clock::Clock,
     session::{
         Came, Joining, Membership, Registry, Rules,
@@ -20,6 +20,7 @@ fn methods() -> Methods {
         snapshots: Arc::default(),
         caller: Caller::new(([127, 0, 0, 1], 1).into(), None),
         audit: Audit::new(None),
+        figures: Figures::nothing(),
     }
 }
 
