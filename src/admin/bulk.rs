@@ -60,7 +60,7 @@ pub(super) struct Bulk {
 }
 
 impl Bulk {
-    /// For a caller who may see all.
+    /// To those of the sessions that the caller sees.
     pub(super) fn new(
         methods: Methods,
         question: Question,
@@ -88,7 +88,7 @@ impl Source for Bulk {
     fn looks(&self) -> usize {
         /// Ending a session takes about so many times as long as writing its row of getSessionInfo.
         const DEARER: usize = 16;
-        self.question.looks(&self.methods.registry).saturating_mul(DEARER)
+        self.question.looks(&self.methods.registry, self.methods.caller.view()).saturating_mul(DEARER)
     }
 
     fn has_effect(&self) -> bool {
@@ -96,8 +96,8 @@ impl Source for Bulk {
     }
 
     fn write_part(&mut self, out: &mut Vec<u8>) -> bool {
-        let Methods { registry, clock, .. } = &self.methods;
-        let sessions = self.question.select_all(registry, *clock);
+        let Methods { registry, clock, caller, .. } = &self.methods;
+        let sessions = self.question.select_all(registry, *clock, caller.view());
         let answer = match &self.deed {
             Deed::Close { dry_run: true, .. } => json!({"terminated": sessions.len()}),
             Deed::Close { message, .. } => {

@@ -6,7 +6,12 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{caller::Caller, methods::Methods, rpc::Error, source::Source};
+use super::{
+    methods::Methods,
+    rpc::Error,
+    source::Source,
+    view::{Mask, View},
+};
 use crate::{
     edge::clock::Clock,
     session::{
@@ -53,8 +58,8 @@ struct Item<'a> {
 struct Seen<'a> {
     ended: &'a EndedSession,
     clock: Clock,
-    /// A filter is held against what they may see: it finds out no more.
-    caller: &'a Caller,
+    /// A filter is held against what is shown: it finds out no more.
+    mask: Mask,
 }
 
 /// The fields that a filter may name: those of [`Item`], by the same names.
@@ -105,15 +110,15 @@ impl Record for Seen<'_> {
     }
 
     fn value(&self, column: Column) -> Value<'_> {
-        let Self { ended, clock, caller } = self;
+        let Self { ended, clock, mask } = self;
         let who = &ended.who;
         match column {
             Column::Id => Value::Text(who.id()),
             Column::Username => Value::Text(who.username()),
             Column::Project => Value::Text(who.project()),
             Column::SessionScope => Value::Text(who.scope().as_str()),
-            Column::ClientAddress => Value::Address(caller.address(who.client_address())),
-            Column::UserAgent => Value::Text(caller.user_agent(who.user_agent())),
+            Column::ClientAddress => Value::Address(mask.address(who.client_address())),
+            Column::UserAgent => Value::Text(mask.user_agent(who.user_agent())),
             Column::Authorized => Value::Bool(ended.authorized),
             Column::ConnectedAt => Value::Time(clock.unix_ms(ended.began_ms)),
             Column::EndedAt => Value::Time(clock.unix_ms(ended.ended_ms)),
@@ -148,7 +153,7 @@ struct Answer<'a> {
 struct History {
     registry: Arc<Registry>,
     clock: Clock,
-    caller: Caller,
+    view: View,
     filter: Filter<Column>,
     /// In milliseconds since 1970, as they are shown: a time may well be before the server's own clock began.
     ended: RangeInclusive<i64>,
@@ -173,8 +178,8 @@ pub(super) fn get_history(methods: &Methods, asked: &GetHistory) -> Result<Box<d
     let to = asked.to.map_or(i64::MAX, |to| to.timestamp_millis());
     let filter = asked.filter.as_ref().map(|raw| Filter::from_json(raw.get())).transpose();
     let filter = filter.map_err(|error| Error::invalid_params(error.to_string()))?.unwrap_or_default();
-    let (registry, caller) = (methods.registry.clone(), methods.caller.clone());
-    Ok(Box::new(History { registry, clock, caller, filter, ended: from..=to, limit, most }))
+    let (registry, view) = (methods.registry.clone(), methods.caller.view().clone());
+    Ok(Box::new(History { registry, clock, view, filter, ended: from..=to, limit, most }))
 }
 
 impl Source for History {
@@ -187,30 +192,30 @@ impl Source for History {
 
     fn write_part(&mut self, out: &mut Vec<u8>) -> bool {
         let (mut ended, forgotten) = self.registry.ended();
-        let (clock, caller) = (self.clock, &self.caller);
-        ended.retain(|ended| caller.sees_ended(ended));
+        let (clock, mask) = (self.clock, self.view.mask());
+        ended.retain(|ended| self.view.sees(&ended.who));
         let fits = |ended: &&Arc<EndedSession>| {
             self.ended.contains(&clock.unix_ms(ended.ended_ms))
-                && self.filter.matches(&Seen { ended, clock, caller })
+                && self.filter.matches(&Seen { ended, clock, mask })
         };
         let matching: Vec<_> = ended.iter().filter(fits).collect();
         let metadata =
             Metadata { total: ended.len(), matching: matching.len(), limit: self.limit, forgotten };
-        let items = matching.into_iter().take(self.most).map(|ended| item(ended, clock, caller)).collect();
+        let items = matching.into_iter().take(self.most).map(|ended| item(ended, clock, mask)).collect();
         serde_json::to_writer(out, &Answer { items, metadata }).expect("rows are plain data");
         false
     }
 }
 
-fn item<'a>(ended: &'a EndedSession, clock: Clock, caller: &Caller) -> Item<'a> {
+fn item<'a>(ended: &'a EndedSession, clock: Clock, mask: Mask) -> Item<'a> {
     let who = &ended.who;
     Item {
         id: who.id(),
         username: who.username(),
         project: who.project(),
         session_scope: who.scope(),
-        client_address: caller.address(who.client_address()),
-        user_agent: caller.user_agent(who.user_agent()),
+        client_address: mask.address(who.client_address()),
+        user_agent: mask.user_agent(who.user_agent()),
         authorized: ended.authorized,
         connected_at: clock.rfc3339(ended.began_ms),
         ended_at: clock.rfc3339(ended.ended_ms),

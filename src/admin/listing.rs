@@ -20,10 +20,13 @@ use super::{
     snapshots::Snapshot,
     source::{PART_BYTES, Source},
 };
-use crate::session::{
-    Session,
-    filter::{Filter, Invalid, Record, Value as FieldValue},
-    text::shown,
+use crate::{
+    config::tokens::Scope,
+    session::{
+        Session,
+        filter::{Filter, Invalid, Record, Value as FieldValue},
+        text::shown,
+    },
 };
 
 /// How many items an answer has unless more are asked for.
@@ -174,13 +177,13 @@ fn names(value: Option<Value>) -> Result<Fields, NoList> {
     Fields::read(names.ok_or_else(wrong)?).map_err(NoList::Invalid)
 }
 
-/// The answer, part by part, for a caller who may see all.
+/// The answer, part by part, of what the caller sees.
 pub(super) fn list(methods: &Methods, asked: Asked, shape: Shape) -> Result<Box<dyn Source>, NoList> {
-    methods.caller.must_see_all()?;
+    methods.caller.must_have(Scope::Read)?;
     let snapshot = match &asked.snapshot_id {
         None => None,
         Some(id) => {
-            let kept = methods.snapshots.get(id, methods.clock.now_ms());
+            let kept = methods.snapshots.get(id, methods.caller.view(), methods.clock.now_ms());
             let snapshot = kept.ok_or_else(|| {
                 let shown = shown(id);
                 NoList::Expired(format!(
@@ -224,7 +227,7 @@ impl Source for List {
         let looks = match (&self.begun, &self.snapshot) {
             (Some(begun), _) => begun.rows.len(),
             (None, Some(snapshot)) => snapshot.matching,
-            (None, None) => self.asked.question.looks(&self.methods.registry),
+            (None, None) => self.asked.question.looks(&self.methods.registry, self.methods.caller.view()),
         };
         looks.saturating_mul(DEARER)
     }
@@ -232,7 +235,7 @@ impl Source for List {
     fn write_part(&mut self, out: &mut Vec<u8>) -> bool {
         let is_new = self.begun.is_none();
         let mut begun = self.begun.take().unwrap_or_else(|| self.begin());
-        let (shape, clock) = (self.shape, self.methods.clock);
+        let (shape, clock, mask) = (self.shape, self.methods.clock, self.methods.caller.view().mask());
         match shape {
             _ if !is_new => {}
             Shape::Ndjson => {}
@@ -245,7 +248,7 @@ impl Source for List {
                 out.extend_from_slice(begun.tail.as_bytes());
                 return false;
             };
-            let seen = Seen::for_row(&session, clock, now_ms);
+            let seen = Seen::for_row(&session, clock, now_ms, mask);
             let is_first = std::mem::replace(&mut begun.is_first, false);
             if !is_first && !matches!(shape, Shape::Ndjson | Shape::Csv) {
                 out.push(b',');
@@ -268,7 +271,8 @@ impl Source for List {
 impl List {
     /// Selects, and keeps the selection if there is more of it than is shown.
     fn begin(&self) -> Begun {
-        let Methods { registry, clock, snapshots, .. } = &self.methods;
+        let Methods { registry, clock, snapshots, caller, .. } = &self.methods;
+        let view = caller.view();
         let Asked { question, limit, offset, .. } = &self.asked;
         let most = usize::try_from(*limit).unwrap_or(usize::MAX);
         if let Some(snapshot) = &self.snapshot {
@@ -276,19 +280,19 @@ impl List {
         }
         let taken_ms = clock.now_ms();
         if *offset == 0 && most == usize::MAX {
-            let rows = question.select_all(registry, *clock);
-            let tail = self.tail((registry.len().max(rows.len()), rows.len()), None, taken_ms);
+            let rows = question.select_all(registry, *clock, view);
+            let tail = self.tail((view.live(registry).max(rows.len()), rows.len()), None, taken_ms);
             return Begun { rows: rows.into_iter(), is_first: true, tail };
         }
-        let selected = question.select(registry, *clock);
+        let selected = question.select(registry, *clock, view);
         let matching = selected.len();
         // Some may have left since the last was looked at.
-        let total = registry.len().max(matching);
+        let total = view.live(registry).max(matching);
         let is_all = *offset == 0 && most >= matching;
         let rows = if self.shape != Shape::Json || is_all {
             selected.into_page(*offset, most)
         } else {
-            match snapshots.keep((total, selected), self.asked.written.clone(), *clock) {
+            match snapshots.keep((total, selected), (view, &self.asked.written), *clock) {
                 Ok(snapshot) => return self.kept(&snapshot, most),
                 Err(selected) => selected.into_page(*offset, most),
             }
@@ -341,16 +345,22 @@ fn write_designer(seen: &Seen<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(br#","timeout":null,"memory":null,"timezone":null}"#);
 }
 
+/// One session as the caller sees it at this moment.
+fn seen<'a>(methods: &Methods, session: &'a Session) -> Seen<'a> {
+    let clock = methods.clock;
+    Seen::for_row(session, clock, clock.now_ms(), methods.caller.view().mask())
+}
+
 /// One session with these keys.
 pub(super) fn item(methods: &Methods, session: &Session, fields: &Fields) -> Vec<u8> {
     let mut out = Vec::new();
-    Seen::for_row(session, methods.clock, methods.clock.now_ms()).write_json(fields, &mut out);
+    seen(methods, session).write_json(fields, &mut out);
     out
 }
 
 /// The pages of one session, each with the keys that an item has for it.
 pub(super) fn pages(methods: &Methods, session: &Session) -> Vec<u8> {
-    let items = Seen::for_row(session, methods.clock, methods.clock.now_ms()).pages();
+    let items = seen(methods, session).pages();
     let total = items.len();
     json!({"items": items, "metadata": {"total": total}}).to_string().into_bytes()
 }
@@ -358,7 +368,7 @@ pub(super) fn pages(methods: &Methods, session: &Session) -> Vec<u8> {
 /// The pages of one session as Ignition shows them.
 pub(super) fn ignition_pages(methods: &Methods, session: &Session) -> Vec<u8> {
     let clock = methods.clock;
-    let seen = Seen::for_row(session, clock, clock.now_ms());
+    let seen = seen(methods, session);
     let heard = match seen.value(Column::LastCommAt) {
         FieldValue::Time(at) => at,
         _ => 0,

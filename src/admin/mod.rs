@@ -2,7 +2,8 @@
 //!
 //! [`methods`] is what can be asked, [`actions`] what can be done, [`audit`] where that is written down, [`history`] what has been,
 //! [`stats`] and [`metrics`] how much of it all there is; [`rpc`] and [`calls`] are how it is asked in JSON-RPC, pure text in and text out;
-//! [`http`] and [`query_socket`] carry it. [`gate`] says who may ask, [`caller`] what they may see and do.
+//! [`http`] and [`query_socket`] carry it. [`gate`] says who may ask, [`caller`] what they may
+//! do, [`view`] what they see.
 
 mod accept;
 mod actions;
@@ -29,6 +30,7 @@ mod select;
 mod snapshots;
 mod source;
 mod stats;
+mod view;
 
 use std::path::Path;
 

@@ -2,7 +2,10 @@
 
 use std::{cmp::Ordering, ops::Range, sync::Arc};
 
-use super::item::{Column, Keyed, Seen};
+use super::{
+    item::{Column, Keyed, Seen},
+    view::View,
+};
 use crate::{
     edge::clock::Clock,
     session::{
@@ -45,41 +48,46 @@ impl Question {
         self.filter.is_empty() && self.search.is_empty() && self.scope.is_none()
     }
 
-    /// How many sessions are looked at, about.
-    pub(super) fn looks(&self, registry: &Registry) -> usize {
+    /// How many sessions are looked at for whoever sees this, about.
+    pub(super) fn looks(&self, registry: &Registry, view: &View) -> usize {
         let ids = self.filter.wanted_texts(Column::Id).map(|ids| ids.len());
-        ids.unwrap_or_else(|| registry.len())
+        ids.unwrap_or_else(|| view.live(registry))
     }
 
-    /// The sessions that fit, in no particular order yet. Each was live at some instant during the call, and is there
-    /// once.
-    pub(super) fn select(&self, registry: &Registry, clock: Clock) -> Ordered {
+    /// The sessions that are seen and that fit as they are seen, in no particular order yet. Each was live at some
+    /// instant during the call, and is there once.
+    pub(super) fn select(&self, registry: &Registry, clock: Clock, view: &View) -> Ordered {
         let sorted_by = self.order.map(|order| order.field());
         let mut rows = Vec::new();
-        self.find(registry, clock, |session, seen| rows.push(Keyed::new(session, seen, sorted_by)));
+        self.find((registry, clock, view), |session, seen| rows.push(Keyed::new(session, seen, sorted_by)));
         Ordered { rows, order: self.order, sorted: 0 }
     }
 
     /// All of them, in the order asked for: a third of the memory if there is none.
-    pub(super) fn select_all(&self, registry: &Registry, clock: Clock) -> Vec<Arc<Session>> {
+    pub(super) fn select_all(&self, registry: &Registry, clock: Clock, view: &View) -> Vec<Arc<Session>> {
         if self.order.is_some() {
-            return self.select(registry, clock).into_page(0, usize::MAX);
+            return self.select(registry, clock, view).into_page(0, usize::MAX);
         }
         let mut sessions = Vec::new();
-        self.find(registry, clock, |session, _| sessions.push(session.clone()));
+        self.find((registry, clock, view), |session, _| sessions.push(session.clone()));
         sessions
     }
 
-    fn find(&self, registry: &Registry, clock: Clock, mut found: impl FnMut(&Arc<Session>, &Seen<'_>)) {
+    fn find(
+        &self,
+        (registry, clock, view): (&Registry, Clock, &View),
+        mut found: impl FnMut(&Arc<Session>, &Seen<'_>),
+    ) {
+        let own = view.project().map(|own| vec![own]);
         let named = Named {
             ids: self.filter.wanted_texts(Column::Id),
             usernames: self.filter.wanted_texts(Column::Username),
-            projects: self.filter.wanted_texts(Column::Project),
+            projects: own.or_else(|| self.filter.wanted_texts(Column::Project)),
         };
         let now_ms = clock.now_ms();
         registry.candidates(&named, |session| {
-            let seen = Seen::new(&session, clock, now_ms);
-            if self.fits(&session, &seen) {
+            let seen = Seen::new(&session, clock, now_ms, view.mask());
+            if view.sees(session.who()) && self.fits(&session, &seen) {
                 found(&session, &seen);
             }
         });

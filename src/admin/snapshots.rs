@@ -1,7 +1,6 @@
 //! Lists that are kept for a while, so that they can be read page by page.
 //!
-//! A snapshot is bound to nobody: only callers who may see all make one or read on in one
-//! ([`Caller::must_see_all`](super::caller::Caller::must_see_all)), so nobody sees by it what they may not see anyway.
+//! A snapshot is for those who see what its maker saw ([`View`]). For all others there is none of its id.
 
 use std::{
     collections::VecDeque,
@@ -9,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use super::select::Ordered;
+use super::{select::Ordered, view::View};
 use crate::{edge::clock::Clock, session::Session};
 
 /// How long a snapshot is kept after it was last asked for.
@@ -29,6 +28,8 @@ pub(super) struct Snapshot {
     pub(super) id: String,
     /// How its question was written.
     pub(super) asked: String,
+    /// What whoever made it saw.
+    view: View,
     /// When it was made, in milliseconds of the server's clock.
     pub(super) taken_ms: u64,
     /// How many sessions were live then.
@@ -70,7 +71,7 @@ impl Snapshots {
     pub(super) fn keep(
         self: &Arc<Self>,
         (total, rows): (usize, Ordered),
-        asked: String,
+        (view, asked): (&View, &str),
         clock: Clock,
     ) -> Result<Arc<Snapshot>, Ordered> {
         if rows.len() > MAX_ROWS {
@@ -79,7 +80,8 @@ impl Snapshots {
         let now_ms = clock.now_ms();
         let snapshot = Arc::new(Snapshot {
             id: uuid::Uuid::new_v4().to_string(),
-            asked,
+            asked: asked.to_owned(),
+            view: view.clone(),
             taken_ms: now_ms,
             total,
             matching: rows.len(),
@@ -101,11 +103,11 @@ impl Snapshots {
         Ok(snapshot)
     }
 
-    /// The snapshot of this id, if it is kept.
-    pub(super) fn get(&self, id: &str, now_ms: u64) -> Option<Arc<Snapshot>> {
+    /// The snapshot of this id, if it is kept and its maker saw just this.
+    pub(super) fn get(&self, id: &str, view: &View, now_ms: u64) -> Option<Arc<Snapshot>> {
         let mut kept = self.lock();
         kept.forget(now_ms);
-        let at = kept.snapshots.iter().position(|(_, snapshot)| snapshot.id == id)?;
+        let at = kept.snapshots.iter().position(|(_, kept)| kept.id == id && kept.view == *view)?;
         let (_, snapshot) = kept.snapshots.remove(at)?;
         kept.snapshots.push_back((now_ms, snapshot.clone()));
         Some(snapshot)

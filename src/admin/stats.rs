@@ -134,7 +134,7 @@ impl Source for GetStats {
 
     fn write_part(&mut self, out: &mut Vec<u8>) -> bool {
         let Methods { registry, clock, figures, caller, .. } = &self.0;
-        let project = caller.project();
+        let project = caller.view().project();
         let now_ms = clock.now_ms();
         let of = project.map_or(CensusOf::EverybodyByName, CensusOf::Project);
         let census = registry.census(of, now_ms);

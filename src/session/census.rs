@@ -2,7 +2,7 @@ use std::{cmp::Reverse, collections::HashMap};
 
 use compact_str::CompactString;
 
-use super::{Counts, EndReason, SessionScope, UNAUTHENTICATED, rows::Row, tally::Tally};
+use super::{Counts, EndReason, SessionScope, UNAUTHENTICATED, rows::Row};
 
 /// How many sessions there are and were, and what was counted of all of them.
 ///
@@ -13,7 +13,7 @@ use super::{Counts, EndReason, SessionScope, UNAUTHENTICATED, rows::Row, tally::
 #[derive(Clone, Debug, Default)]
 pub struct Census {
     project: Option<CompactString>,
-    past: Past,
+    gone: Gone,
     states: [[u64; State::ALL.len()]; SessionScope::ALL.len()],
     authorized: u64,
     unauthenticated: u64,
@@ -68,17 +68,17 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    fn add(&mut self, counts: &Counts) {
+    fn add(&mut self, counts: &Counts, delivered: u64) {
         self.messages_sent += counts.messages_sent;
         self.bytes_sent += counts.total_bytes_sent;
-        self.messages_received += counts.messages_received;
+        self.messages_received += delivered;
         self.bytes_received += counts.bytes_received;
     }
 }
 
 /// What is left of the sessions that were in the places of a page.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Past {
+pub(super) struct Gone {
     /// How many have been listed here, those that still are among them.
     pub(super) begun: u64,
     /// By reason, in the order of [`EndReason::ALL`].
@@ -87,11 +87,11 @@ pub(super) struct Past {
     traffic: Traffic,
 }
 
-impl Past {
+impl Gone {
     /// One has ended.
-    pub(super) fn add(&mut self, reason: EndReason, last: &Counts) {
+    pub(super) fn add(&mut self, reason: EndReason, last: &Counts, delivered: u64) {
         self.ended[reason as usize] += 1;
-        self.traffic.add(last);
+        self.traffic.add(last, delivered);
     }
 }
 
@@ -146,30 +146,30 @@ impl Census {
         Self { project, names, ..Self::default() }
     }
 
-    pub(super) fn add_past(&mut self, past: &Past) {
+    pub(super) fn add_gone(&mut self, gone: &Gone) {
         if self.project.is_some() {
             return;
         }
-        self.past.begun += past.begun;
-        for (all, of_page) in self.past.ended.iter_mut().zip(past.ended) {
+        self.gone.begun += gone.begun;
+        for (all, of_page) in self.gone.ended.iter_mut().zip(gone.ended) {
             *all += of_page;
         }
-        let (all, of_page) = (&mut self.traffic, &past.traffic);
+        let (all, of_page) = (&mut self.traffic, &gone.traffic);
         all.messages_sent += of_page.messages_sent;
         all.bytes_sent += of_page.bytes_sent;
         all.messages_received += of_page.messages_received;
         all.bytes_received += of_page.bytes_received;
     }
 
-    pub(super) fn add_live(&mut self, row: &Row, tally: &Tally, now_ms: u64) {
+    pub(super) fn add_live(&mut self, row: &Row, is_authorized: bool, counts: &Counts, delivered: u64) {
         let who = &row.who;
         if self.project.as_deref().is_some_and(|project| project != who.project()) {
             return;
         }
         let state = if row.is_connected { State::Connected } else { State::Lingering };
         self.states[who.scope() as usize][state as usize] += 1;
-        self.authorized += u64::from(tally.is_authorized(who, now_ms));
-        self.traffic.add(&tally.counts());
+        self.authorized += u64::from(is_authorized);
+        self.traffic.add(counts, delivered);
         let is_nobody = who.username() == UNAUTHENTICATED;
         self.unauthenticated += u64::from(is_nobody);
         if let Some((users, projects)) = &mut self.names {
@@ -182,17 +182,17 @@ impl Census {
 
     /// Sessions that have begun.
     pub fn begun(&self) -> u64 {
-        self.past.begun
+        self.gone.begun
     }
 
     /// Sessions that have ended for this reason.
     pub fn ended_by(&self, reason: EndReason) -> u64 {
-        self.past.ended[reason as usize]
+        self.gone.ended[reason as usize]
     }
 
     /// Sessions that have ended.
     pub fn ended(&self) -> u64 {
-        self.past.ended.iter().sum()
+        self.gone.ended.iter().sum()
     }
 
     /// Live sessions of this scope in this state.

@@ -31,8 +31,6 @@ pub struct EndedSession {
     pub messages_sent: u64,
     /// Payload bytes delivered to it.
     pub bytes_received: u64,
-    /// How many messages were delivered to it.
-    pub messages_received: u64,
 }
 
 impl EndedSession {
@@ -43,7 +41,6 @@ impl EndedSession {
             total_bytes_sent: self.total_bytes_sent,
             messages_sent: self.messages_sent,
             bytes_received: self.bytes_received,
-            messages_received: self.messages_received,
         }
     }
 }

@@ -58,6 +58,10 @@ impl Quota {
         self.lock().peak
     }
 
+    pub(super) fn live_in(&self, project: &str) -> usize {
+        self.lock().by_project.count(project)
+    }
+
     /// Takes a place among all for a session.
     ///
     /// `is_taken` says whether a session of the same user stands in the way, if one can.

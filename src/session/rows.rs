@@ -13,9 +13,10 @@ use compact_str::CompactString;
 
 use super::{
     Counts, EndReason, Session, Who,
-    census::{Census, Past},
+    census::{Census, Gone},
     json,
     presence::Presence,
+    rate::{Flow, Past},
     tally::Tally,
 };
 
@@ -43,6 +44,10 @@ struct Free(Mutex<BinaryHeap<Reverse<Number>>>);
 pub(super) struct Page {
     /// Connections count here, without a lock.
     tallies: Box<[Tally]>,
+    /// What is behind the averages: too rarely used to be in the tallies' lines.
+    pasts: Box<[Past]>,
+    /// Messages that were delivered: few clients get any.
+    delivered: Box<[AtomicU64]>,
     listed: Mutex<Listed>,
     free: Arc<Free>,
 }
@@ -51,7 +56,7 @@ pub(super) struct Page {
 #[derive(Debug)]
 pub(super) struct Listed {
     pub(super) rows: Vec<Option<Row>>,
-    past: Past,
+    gone: Gone,
 }
 
 /// A live session as it is listed.
@@ -88,6 +93,10 @@ impl Counter {
     pub(super) fn tally(&self) -> &Tally {
         &self.page.tallies[usize::from(self.at)]
     }
+
+    pub(super) fn heard(&self, now_ms: u64) {
+        self.tally().heard(now_ms, || &self.page.pasts[usize::from(self.at)]);
+    }
 }
 
 impl Rows {
@@ -101,7 +110,8 @@ impl Rows {
         };
         let page = self.page(number).expect("places are free in pages that are there");
         let place = Place { page, number };
-        place.tally().reset(now_ms);
+        place.tally().reset(place.past(), now_ms);
+        place.page.delivered[place.at()].store(0, Ordering::Relaxed);
         place
     }
 
@@ -113,7 +123,9 @@ impl Rows {
             let first = Number::try_from(pages.len() * PAGE).expect("fewer sessions than 2^32");
             pages.push(Arc::new(Page {
                 tallies: (0..PAGE).map(|_| Tally::default()).collect(),
-                listed: Mutex::new(Listed { rows: (0..PAGE).map(|_| None).collect(), past: Past::default() }),
+                pasts: (0..PAGE).map(|_| Past::default()).collect(),
+                delivered: (0..PAGE).map(|_| AtomicU64::default()).collect(),
+                listed: Mutex::new(Listed { rows: (0..PAGE).map(|_| None).collect(), gone: Gone::default() }),
                 free: self.free.clone(),
             }));
             free.extend((first..first + PAGE as Number).map(Reverse));
@@ -188,26 +200,32 @@ impl Rows {
         let mut listed = place.page.listed();
         row.turn = self.next_turn.fetch_add(1, Ordering::AcqRel);
         listed.rows[place.at()] = Some(row);
-        listed.past.begun += 1;
+        listed.gone.begun += 1;
     }
 }
 
 impl Page {
     /// The rows of this page. Whoever holds them takes no other lock.
     pub(super) fn listed(&self) -> MutexGuard<'_, Listed> {
-        // What is done under it is storing whole rows, and adding to what is past.
+        // What is done under it is storing whole rows, and adding to what is gone.
         self.listed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts what is in this page and what has been, all of one moment.
+    /// Counts who is in this page and what is left of the others, all of one moment.
     fn count(&self, census: &mut Census, now_ms: u64) {
         let listed = self.listed();
-        census.add_past(&listed.past);
-        for (row, tally) in listed.rows.iter().zip(&self.tallies) {
+        census.add_gone(&listed.gone);
+        for (at, row) in listed.rows.iter().enumerate() {
             if let Some(row) = row {
-                census.add_live(row, tally, now_ms);
+                let tally = &self.tallies[at];
+                let is_authorized = tally.is_authorized(&row.who, now_ms);
+                census.add_live(row, is_authorized, &tally.counts(), self.delivered(at));
             }
         }
+    }
+
+    fn delivered(&self, at: usize) -> u64 {
+        self.delivered[at].load(Ordering::Relaxed)
     }
 
     /// Writes what is in one of the places as a row of `getSessionInfo`.
@@ -247,6 +265,24 @@ impl Place {
         &self.page.tallies[self.at()]
     }
 
+    fn past(&self) -> &Past {
+        &self.page.pasts[self.at()]
+    }
+
+    pub(super) fn heard(&self, now_ms: u64) {
+        self.tally().heard(now_ms, || self.past());
+    }
+
+    pub(super) fn flow(&self) -> Flow {
+        self.tally().flow(self.past())
+    }
+
+    /// A whole message was delivered.
+    pub(super) fn went(&self, bytes: u64) {
+        self.tally().went(bytes);
+        self.page.delivered[self.at()].fetch_add(1, Ordering::Relaxed);
+    }
+
     /// What is open in the session has changed. Does nothing if it is not listed.
     pub(super) fn relist(&self, presence: &Presence) {
         if let Some(row) = &mut self.page.listed().rows[self.at()] {
@@ -264,7 +300,7 @@ impl Place {
     pub(super) fn unlist(&self, remember: impl FnOnce() -> (EndReason, Counts)) {
         let mut listed = self.page.listed();
         let (reason, counts) = remember();
-        listed.past.add(reason, &counts);
+        listed.gone.add(reason, &counts, self.page.delivered(self.at()));
         let row = listed.rows[self.at()].take();
         drop(listed);
         drop(row);
