@@ -365,6 +365,33 @@ fn get_stats_tells_how_much_of_everything_there_is() {
     });
 }
 
+#[test]
+fn the_command_line_shows_the_same() {
+    let server = Server::start(&[]);
+    let _client = RawSocket::open(server.clients, "/ws/plant?username=billy");
+    let run = |arguments: &[&str]| {
+        let output = headcount()
+            .arg("stats")
+            .args(arguments)
+            .env("HEADCOUNT_ADMIN", server.admin_url())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let shown = run(&[]);
+    for line in [
+        "sessions     1 live, 1 connected, ",
+        "projects     plant 1\n",
+        "users        billy 1\n",
+        "now          0",
+    ] {
+        assert!(shown.contains(line), "{line}: {shown}");
+    }
+    let stats: Value = serde_json::from_str(&run(&["--json"])).unwrap();
+    assert_eq!(stats["byUser"]["items"][0], json!({"username": "billy", "sessions": 1}));
+}
+
 /// What a token of a project is told.
 #[test]
 fn of_a_project_its_own_figures_are_told_and_no_others() {
