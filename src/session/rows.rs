@@ -4,7 +4,7 @@ use std::{
     cmp::Reverse,
     collections::BinaryHeap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -46,8 +46,8 @@ pub(super) struct Page {
     tallies: Box<[Tally]>,
     /// What is behind the averages: too rarely used to be in the tallies' lines.
     pasts: Box<[Past]>,
-    /// Messages that were delivered: few clients get any.
-    delivered: Box<[AtomicU64]>,
+    /// How many messages were delivered, from when there was one: most clients get none all their life.
+    delivered: OnceLock<Box<[AtomicU64]>>,
     listed: Mutex<Listed>,
     free: Arc<Free>,
 }
@@ -111,7 +111,9 @@ impl Rows {
         let page = self.page(number).expect("places are free in pages that are there");
         let place = Place { page, number };
         place.tally().reset(place.past(), now_ms);
-        place.page.delivered[place.at()].store(0, Ordering::Relaxed);
+        if let Some(delivered) = place.page.delivered.get() {
+            delivered[place.at()].store(0, Ordering::Relaxed);
+        }
         place
     }
 
@@ -124,7 +126,7 @@ impl Rows {
             pages.push(Arc::new(Page {
                 tallies: (0..PAGE).map(|_| Tally::default()).collect(),
                 pasts: (0..PAGE).map(|_| Past::default()).collect(),
-                delivered: (0..PAGE).map(|_| AtomicU64::default()).collect(),
+                delivered: OnceLock::new(),
                 listed: Mutex::new(Listed { rows: (0..PAGE).map(|_| None).collect(), gone: Gone::default() }),
                 free: self.free.clone(),
             }));
@@ -225,7 +227,7 @@ impl Page {
     }
 
     fn delivered(&self, at: usize) -> u64 {
-        self.delivered[at].load(Ordering::Relaxed)
+        self.delivered.get().map_or(0, |delivered| delivered[at].load(Ordering::Relaxed))
     }
 
     /// Writes what is in one of the places as a row of `getSessionInfo`.
@@ -280,7 +282,8 @@ impl Place {
     /// A whole message was delivered.
     pub(super) fn went(&self, bytes: u64) {
         self.tally().went(bytes);
-        self.page.delivered[self.at()].fetch_add(1, Ordering::Relaxed);
+        let none = || (0..PAGE).map(|_| AtomicU64::default()).collect();
+        self.page.delivered.get_or_init(none)[self.at()].fetch_add(1, Ordering::Relaxed);
     }
 
     /// What is open in the session has changed. Does nothing if it is not listed.
