@@ -1,6 +1,6 @@
 //! The methods by their names, and the two ways to give them parameters.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use serde::{
     Deserialize, Deserializer, Serialize,
@@ -16,12 +16,13 @@ use super::{
     methods::{Methods, SessionInfoFilters},
     rpc::{Error, Procedures},
     source::{Source, Workshop},
+    stats,
 };
 use crate::{config::tokens::Scope, session::text::shown};
 
 /// Every method there is.
-const METHODS: [&str; 6] =
-    ["getSessionInfo", "listSessions", "getHistory", "closeSession", "closePage", "sendMessage"];
+pub(super) const METHODS: [&str; 7] =
+    ["getSessionInfo", "listSessions", "getHistory", "getStats", "closeSession", "closePage", "sendMessage"];
 
 impl Procedures for Methods {
     fn call(
@@ -52,6 +53,10 @@ impl Procedures for Methods {
                 Ok(Some(listing::list(self, asked, Shape::Json)?))
             }
             "getHistory" => Ok(Some(history::get_history(self, &object(params)?)?)),
+            "getStats" => {
+                object::<NoParameters>(params)?;
+                Ok(Some(stats::get_stats(self)))
+            }
             "closeSession" => self.act(method, params, out, actions::close_session),
             "closePage" => {
                 self.act(method, params, out, |methods, asked| actions::close_page(methods, &asked))
@@ -68,7 +73,21 @@ impl Procedures for Methods {
     fn workshop(&self) -> &Workshop {
         &self.workshop
     }
+
+    fn asked(&self, method: &str, took: Duration, is_error: bool) {
+        // Whatever else somebody may write is one.
+        let known = METHODS.into_iter().find(|known| *known == method);
+        self.figures.asked(known.unwrap_or(NO_METHOD), took, is_error);
+    }
 }
+
+/// What counts together of questions that name no method there is.
+const NO_METHOD: &str = "unknown";
+
+/// The parameters of a method that has none.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NoParameters {}
 
 impl Methods {
     /// Carries out an action, and writes down who did what to whom, and with which result. One that a filter picks
@@ -108,7 +127,7 @@ impl Methods {
 /// What a method needs of a token.
 fn needed(method: &str) -> Option<Scope> {
     match method {
-        "getSessionInfo" | "listSessions" | "getHistory" => Some(Scope::Read),
+        "getSessionInfo" | "listSessions" | "getHistory" | "getStats" => Some(Scope::Read),
         "closeSession" | "closePage" | "sendMessage" => Some(Scope::Kick),
         _ => None,
     }

@@ -10,13 +10,15 @@ use tokio_io_timeout::TimeoutStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    audit::Audit, caller::Caller, gate::Gate, http, methods::Methods, snapshots::Snapshots, source::Workshop,
+    audit::Audit, caller::Caller, calls::METHODS, figures::Figures, gate::Gate, http, methods::Methods,
+    snapshots::Snapshots, source::Workshop,
 };
 use crate::{
     config::AdminConfig,
     edge::{
         accept::{Accepted, MAX_REQUEST_HEAD, accept},
         clock::Clock,
+        connections::Connections,
     },
     session::Registry,
 };
@@ -31,6 +33,7 @@ pub(crate) struct AdminPlane {
     snapshots: Arc<Snapshots>,
     pub(super) gate: Gate,
     audit: Audit,
+    pub(super) figures: Arc<Figures>,
     /// Places for query sockets: fewer than for connections, so that HTTP is always answered.
     pub(super) query_places: Arc<Semaphore>,
     /// The clients are asked to leave; `readyz` says so.
@@ -44,10 +47,10 @@ pub(crate) struct AdminPlane {
 }
 
 impl AdminPlane {
-    /// A plane that answers from the registry; `draining` is the server's.
+    /// A plane that answers from the registry, and of what was counted on the other plane; `draining` is the server's.
     pub(crate) fn new(
         config: AdminConfig,
-        registry: Arc<Registry>,
+        (registry, counted): (Arc<Registry>, Arc<Connections>),
         clock: Clock,
         draining: CancellationToken,
     ) -> Self {
@@ -55,6 +58,7 @@ impl AdminPlane {
         let query_places = Arc::new(Semaphore::new(config.max_query_sockets));
         let gate = Gate::new(config.tokens.as_deref());
         let audit = Audit::new(config.audit_log.as_deref());
+        let figures = Arc::new(Figures::new(counted, query_places.clone(), &METHODS));
         Self {
             config,
             registry,
@@ -63,6 +67,7 @@ impl AdminPlane {
             snapshots: Arc::default(),
             gate,
             audit,
+            figures,
             query_places,
             draining,
             closing: CancellationToken::new(),
@@ -85,7 +90,7 @@ impl AdminPlane {
 
     /// What this caller can ask.
     pub(super) fn methods(&self, caller: Caller) -> Methods {
-        let Self { registry, clock, workshop, snapshots, audit, .. } = self;
+        let Self { registry, clock, workshop, snapshots, audit, figures, .. } = self;
         Methods {
             registry: registry.clone(),
             clock: *clock,
@@ -93,6 +98,7 @@ impl AdminPlane {
             snapshots: snapshots.clone(),
             caller,
             audit: audit.clone(),
+            figures: figures.clone(),
         }
     }
 

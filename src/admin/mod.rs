@@ -1,16 +1,18 @@
 //! The query plane: administrators ask, over a socket or over HTTP.
 //!
-//! [`methods`] is what can be asked, [`actions`] what can be done, [`audit`] where that is written down, [`history`] what has been; [`rpc`] and
-//! [`calls`] are how it is asked in JSON-RPC, pure text in and text out;
+//! [`methods`] is what can be asked, [`actions`] what can be done, [`audit`] where that is written down, [`history`] what has been,
+//! [`stats`] and [`metrics`] how much of it all there is; [`rpc`] and [`calls`] are how it is asked in JSON-RPC, pure text in and text out;
 //! [`http`] and [`query_socket`] carry it. [`gate`] says who may ask, [`caller`] what they may
 //! do, [`view`] what they see.
 
+mod accept;
 mod actions;
 mod audit;
 mod bulk;
 mod caller;
 mod calls;
 mod csv;
+mod figures;
 mod gate;
 mod history;
 mod http;
@@ -19,12 +21,15 @@ mod item;
 mod listener;
 mod listing;
 mod methods;
+mod metrics;
+mod process;
 mod query_socket;
 mod rest;
 mod rpc;
 mod select;
 mod snapshots;
 mod source;
+mod stats;
 mod view;
 
 use std::path::Path;

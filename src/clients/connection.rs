@@ -25,9 +25,9 @@ use tokio_tungstenite::tungstenite::{
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::{
+    arrival::Open,
     control::{self, ToClient},
     line::Line,
-    listener::ClientPlane,
     outbox::{Outbox, Unsent},
     pace::Pace,
     upgrade::Admitted,
@@ -76,7 +76,7 @@ pub(super) struct Connection<S> {
     pace: Option<Box<Pace>>,
     pub(super) membership: Membership,
     pub(super) line: Arc<Line>,
-    pub(super) plane: Arc<ClientPlane>,
+    pub(super) plane: Open,
     /// Its place among the sockets, and among those that a drain waits for.
     pub(super) held: (OwnedSemaphorePermit, TaskTrackerToken),
 }
@@ -116,7 +116,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Task<S> {
         stream: S,
         early: &[u8],
         admitted: Admitted,
-        plane: Arc<ClientPlane>,
+        plane: Open,
         held: (OwnedSemaphorePermit, TaskTrackerToken),
     ) -> Self {
         let Admitted { membership, page_id, line } = admitted;

@@ -55,6 +55,7 @@
 //! place in one; [`Glob`] picks some, [`filter`] by any field; [`text`] keeps hostile input harmless.
 
 mod acts;
+mod census;
 mod deadlines;
 mod ended;
 mod ending;
@@ -82,6 +83,7 @@ pub mod text;
 mod token;
 mod who;
 
+pub use census::{Census, CensusOf, Names, State, Traffic};
 pub use ended::EndedSession;
 pub use ending::{EndReason, Leaving, Windows};
 pub use glob::Glob;

@@ -25,8 +25,8 @@ pub(super) struct Presence {
     /// For when a look at the session is queued; of one that has ended, when that was: nobody looks at it any more, and
     /// a session is to be no larger for it.
     pub(super) queued_ms: Option<NonZeroU64>,
-    /// The pages are others than those that are listed.
-    pages_changed: bool,
+    /// The pages are others than those that are listed, or whether it is connected is.
+    row_changed: bool,
     /// Nothing changes any more, and there is no row.
     ended: bool,
 }
@@ -129,7 +129,7 @@ impl Presence {
     pub(super) fn remove_page(&mut self, page_id: &str) -> Option<Vec<Link>> {
         let at = self.pages.iter().position(|page| &*page.id == page_id)?;
         let removed = self.pages.remove(at);
-        self.pages_changed = true;
+        self.row_changed = true;
         let idle = |link: &&Link| {
             removed.connections.contains(&link.number)
                 && self.pages.iter().all(|page| !page.connections.contains(&link.number))
@@ -151,6 +151,7 @@ impl Presence {
     ) -> ConnectionNumber {
         let number = self.next_number;
         self.next_number += 1;
+        self.row_changed |= self.connections.is_empty();
         push_lean(&mut self.connections, Link { number, speaks_headcount, outlet });
         self.waiting = None;
         self.open_page(number, page_id, path, now_ms);
@@ -195,7 +196,7 @@ impl Presence {
                 let page =
                     Page { id: page_id.clone(), path, opened_ms: now_ms, connections, lost_until_ms: None };
                 push_lean(&mut self.pages, page);
-                self.pages_changed = true;
+                self.row_changed = true;
             }
         }
     }
@@ -207,7 +208,7 @@ impl Presence {
         self.pages[at].connections.retain(|connection| *connection != number);
         if !self.pages[at].is_connected() {
             self.pages.remove(at);
-            self.pages_changed = true;
+            self.row_changed = true;
         }
         true
     }
@@ -243,16 +244,16 @@ impl Presence {
             page.lost_until_ms = Some(now_ms.saturating_add(patience.resume_ms));
             how == Leaving::Lost && patience.resume_ms > 0
         });
-        self.pages_changed |= self.pages.len() != before.len();
+        self.row_changed |= self.pages.len() != before.len() || self.connections.is_empty();
         if !self.connections.is_empty() || !self.pages.is_empty() {
             return None;
         }
-        let (reason, wait_ms) = match how {
-            Leaving::Closed { going_away: true } => (EndReason::Closed, patience.reload_ms.unwrap_or(0)),
-            Leaving::Closed { going_away: false } => (EndReason::Closed, 0),
+        let reason = how.reason();
+        let wait_ms = match how {
+            Leaving::Closed { going_away: true } => patience.reload_ms.unwrap_or(0),
             // It had closed its pages itself; it may still come back.
-            Leaving::Lost => (EndReason::Lost, patience.resume_ms),
-            Leaving::Ended(reason) => (reason, 0),
+            Leaving::Lost => patience.resume_ms,
+            Leaving::Closed { going_away: false } | Leaving::Ended(_) => 0,
         };
         if wait_ms == 0 {
             return Some(self.end(reason, before));
@@ -269,7 +270,7 @@ impl Presence {
         }
         let before = self.page_ids();
         self.pages.retain(|page| page.lost_until_ms.is_none_or(|until| until > now_ms));
-        self.pages_changed |= self.pages.len() != before.len();
+        self.row_changed |= self.pages.len() != before.len();
         if !self.connections.is_empty() || !self.pages.is_empty() {
             return None;
         }
@@ -298,9 +299,9 @@ impl Presence {
         lost.chain(self.waiting.as_ref().map(|waiting| waiting.until_ms)).min()
     }
 
-    /// Whether the pages are others than when this was last asked.
-    pub(super) fn take_pages_changed(&mut self) -> bool {
-        std::mem::take(&mut self.pages_changed)
+    /// Whether something that is listed is other than when this was last asked.
+    pub(super) fn take_row_changed(&mut self) -> bool {
+        std::mem::take(&mut self.row_changed)
     }
 
     pub(super) fn page_ids(&self) -> Vec<Arc<str>> {

@@ -4,7 +4,7 @@ use std::{
     cmp::Reverse,
     collections::BinaryHeap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -12,7 +12,9 @@ use std::{
 use compact_str::CompactString;
 
 use super::{
-    Session, Who, json,
+    Counts, EndReason, Session, Who,
+    census::{Census, Gone},
+    json,
     presence::Presence,
     rate::{Flow, Past},
     tally::Tally,
@@ -44,8 +46,17 @@ pub(super) struct Page {
     tallies: Box<[Tally]>,
     /// What is behind the averages: too rarely used to be in the tallies' lines.
     pasts: Box<[Past]>,
-    rows: Mutex<Vec<Option<Row>>>,
+    /// How many messages were delivered, from when there was one: most clients get none all their life.
+    delivered: OnceLock<Box<[AtomicU64]>>,
+    listed: Mutex<Listed>,
     free: Arc<Free>,
+}
+
+/// Who is in the places of a page, and what is left of those who were.
+#[derive(Debug)]
+pub(super) struct Listed {
+    pub(super) rows: Vec<Option<Row>>,
+    gone: Gone,
 }
 
 /// A live session as it is listed.
@@ -57,6 +68,8 @@ pub(super) struct Row {
     /// Sessions are listed in turns: who asks at one turn does not see those of later ones.
     pub(super) turn: u64,
     active_pages: u32,
+    /// It has a connection, and does not only wait for somebody to come back.
+    pub(super) is_connected: bool,
     /// A list of texts in JSON. The ids that are made here need no memory of their own.
     page_ids: CompactString,
 }
@@ -98,6 +111,9 @@ impl Rows {
         let page = self.page(number).expect("places are free in pages that are there");
         let place = Place { page, number };
         place.tally().reset(place.past(), now_ms);
+        if let Some(delivered) = place.page.delivered.get() {
+            delivered[place.at()].store(0, Ordering::Relaxed);
+        }
         place
     }
 
@@ -110,7 +126,8 @@ impl Rows {
             pages.push(Arc::new(Page {
                 tallies: (0..PAGE).map(|_| Tally::default()).collect(),
                 pasts: (0..PAGE).map(|_| Past::default()).collect(),
-                rows: Mutex::new((0..PAGE).map(|_| None).collect()),
+                delivered: OnceLock::new(),
+                listed: Mutex::new(Listed { rows: (0..PAGE).map(|_| None).collect(), gone: Gone::default() }),
                 free: self.free.clone(),
             }));
             free.extend((first..first + PAGE as Number).map(Reverse));
@@ -126,15 +143,15 @@ impl Rows {
     /// The session that is listed there.
     pub(super) fn session(&self, number: Number) -> Option<Arc<Session>> {
         let page = self.page(number)?;
-        let rows = page.rows();
-        rows[number as usize % PAGE].as_ref().map(|row| row.session.clone())
+        let listed = page.listed();
+        listed.rows[number as usize % PAGE].as_ref().map(|row| row.session.clone())
     }
 
     /// The session that is listed there, unless it is listed since that turn.
     pub(super) fn session_before(&self, number: Number, turn: u64) -> Option<Arc<Session>> {
         let page = self.page(number)?;
-        let rows = page.rows();
-        let row = rows[number as usize % PAGE].as_ref().filter(|row| row.turn < turn);
+        let listed = page.listed();
+        let row = listed.rows[number as usize % PAGE].as_ref().filter(|row| row.turn < turn);
         row.map(|row| row.session.clone())
     }
 
@@ -142,13 +159,26 @@ impl Rows {
     /// page, and without a lock.
     pub(super) fn for_each(&self, mut see: impl FnMut(Arc<Session>)) {
         let turn = self.turn();
+        self.for_each_page(|page| {
+            let is_listed = |row: &&Row| row.turn < turn;
+            let sessions: Vec<_> = {
+                let listed = page.listed();
+                listed.rows.iter().flatten().filter(is_listed).map(|row| row.session.clone()).collect()
+            };
+            sessions.into_iter().for_each(&mut see);
+        });
+    }
+
+    fn for_each_page(&self, mut see: impl FnMut(&Page)) {
         for first in (0..).step_by(PAGE) {
             let Some(page) = self.page(first) else { return };
-            let listed = |row: &&Row| row.turn < turn;
-            let sessions: Vec<_> =
-                page.rows().iter().flatten().filter(listed).map(|row| row.session.clone()).collect();
-            sessions.into_iter().for_each(&mut see);
+            see(&page);
         }
+    }
+
+    /// Counts everybody, page by page.
+    pub(super) fn count(&self, census: &mut Census, now_ms: u64) {
+        self.for_each_page(|page| page.count(census, now_ms));
     }
 
     /// The turn that is next: sessions of lower ones are listed already.
@@ -165,20 +195,39 @@ impl Rows {
             began_ms: session.began_ms(),
             turn: 0,
             active_pages: 0,
+            is_connected: false,
             page_ids: CompactString::const_new("[]"),
         };
-        row.set_pages(presence);
-        let mut rows = place.page.rows();
+        row.set(presence);
+        let mut listed = place.page.listed();
         row.turn = self.next_turn.fetch_add(1, Ordering::AcqRel);
-        rows[place.at()] = Some(row);
+        listed.rows[place.at()] = Some(row);
+        listed.gone.begun += 1;
     }
 }
 
 impl Page {
     /// The rows of this page. Whoever holds them takes no other lock.
-    pub(super) fn rows(&self) -> MutexGuard<'_, Vec<Option<Row>>> {
-        // What is done under it is storing whole rows.
-        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn listed(&self) -> MutexGuard<'_, Listed> {
+        // What is done under it is storing whole rows, and adding to what is gone.
+        self.listed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts who is in this page and what is left of the others, all of one moment.
+    fn count(&self, census: &mut Census, now_ms: u64) {
+        let listed = self.listed();
+        census.add_gone(&listed.gone);
+        for (at, row) in listed.rows.iter().enumerate() {
+            if let Some(row) = row {
+                let tally = &self.tallies[at];
+                let is_authorized = tally.is_authorized(&row.who, now_ms);
+                census.add_live(row, is_authorized, &tally.counts(), self.delivered(at));
+            }
+        }
+    }
+
+    fn delivered(&self, at: usize) -> u64 {
+        self.delivered.get().map_or(0, |delivered| delivered[at].load(Ordering::Relaxed))
     }
 
     /// Writes what is in one of the places as a row of `getSessionInfo`.
@@ -197,7 +246,8 @@ impl Page {
 }
 
 impl Row {
-    fn set_pages(&mut self, presence: &Presence) {
+    fn set(&mut self, presence: &Presence) {
+        self.is_connected = !presence.connections().is_empty();
         let pages = presence.pages();
         self.active_pages = u32::try_from(pages.len()).unwrap_or(u32::MAX);
         self.page_ids = json::texts(pages.iter().map(|page| &*page.id)).into();
@@ -229,10 +279,17 @@ impl Place {
         self.tally().flow(self.past())
     }
 
-    /// The pages of the session have changed. Does nothing if it is not listed.
-    pub(super) fn set_pages(&self, presence: &Presence) {
-        if let Some(row) = &mut self.page.rows()[self.at()] {
-            row.set_pages(presence);
+    /// A whole message was delivered.
+    pub(super) fn went(&self, bytes: u64) {
+        self.tally().went(bytes);
+        let none = || (0..PAGE).map(|_| AtomicU64::default()).collect();
+        self.page.delivered.get_or_init(none)[self.at()].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// What is open in the session has changed. Does nothing if it is not listed.
+    pub(super) fn relist(&self, presence: &Presence) {
+        if let Some(row) = &mut self.page.listed().rows[self.at()] {
+            row.set(presence);
         }
     }
 
@@ -241,12 +298,14 @@ impl Place {
         Counter { page: self.page.clone(), at: self.at() as u8 }
     }
 
-    /// The session is listed no more; `remember` is called before anybody can see that.
-    pub(super) fn unlist(&self, remember: impl FnOnce()) {
-        let mut rows = self.page.rows();
-        remember();
-        let row = rows[self.at()].take();
-        drop(rows);
+    /// The session is listed no more; `remember` is called before anybody can see that, and answers why it ended and
+    /// what was counted of it in the end.
+    pub(super) fn unlist(&self, remember: impl FnOnce() -> (EndReason, Counts)) {
+        let mut listed = self.page.listed();
+        let (reason, counts) = remember();
+        listed.gone.add(reason, &counts, self.page.delivered(self.at()));
+        let row = listed.rows[self.at()].take();
+        drop(listed);
         drop(row);
     }
 }

@@ -116,7 +116,7 @@ impl Session {
 
     /// A whole message of `bytes` of payload was delivered to the client.
     pub fn message_went(&self, bytes: usize) {
-        self.place.tally().went(bytes as u64);
+        self.place.went(bytes as u64);
     }
 
     /// Payload bytes delivered to the client, of all messages.
@@ -289,8 +289,8 @@ impl DerefMut for Open<'_> {
 impl Drop for Open<'_> {
     fn drop(&mut self) {
         // One that has ended keeps its last row until it has none, or it would be seen without its pages.
-        if self.presence.take_pages_changed() && !self.presence.is_ended() {
-            self.place.set_pages(&self.presence);
+        if self.presence.take_row_changed() && !self.presence.is_ended() {
+            self.place.relist(&self.presence);
         }
     }
 }
