@@ -29,6 +29,7 @@ const CONFINED: [(&str, &[&str]); 8] = [
     ("clap", &["cli/"]),
     ("jsonwebtoken", &["clients/identity/"]),
     ("sha2", &["config/tokens.rs"]),
+    ("rustls", &["edge/tls.rs", "query_client/trust.rs"]),
     ("ppp", &["clients/proxy.rs"]),
     ("prometheus_client", &["admin/metrics.rs"]),
 ];

@@ -23,7 +23,7 @@ use crate::{
     certificates::{Authority, shown},
     harness::{
         BINARY, CLOSE, PING, PONG, RawSocket, Server, TEXT, UPGRADE, dial, eventually, exchange,
-        exchange_over, frame, get, headcount,
+        exchange_over, frame, get, headcount, program, root, tool,
     },
 };
 
@@ -470,4 +470,100 @@ fn the_start_tells_the_addresses_as_they_are_to_be_typed_in() {
     for part in ["connect to  wss://127.0.0.1:", "ask  http://127.", "socket ws://", "--admin http://127."] {
         assert!(one.contains(part), "{part}: {one}");
     }
+}
+
+#[test]
+fn the_command_line_asks_over_tls_and_says_what_it_does_not_trust() {
+    let authority = Authority::new();
+    let server = authority.server(&["--admin-tls"]);
+    let mut client = authority.open(server.clients, "/ws/p?username=billy");
+    client.send(TEXT, b"hello");
+    client.barrier();
+    let (https, ca) = (format!("https://{}", server.admin), authority.ca_file().display().to_string());
+    let run = |admin: &str, more: &[&str], environment: &[(&str, &str)]| {
+        let mut command = headcount();
+        command.args(["sessions", "-o", "ndjson", "--admin", admin]).args(more);
+        let output = command.env_remove("SSL_CERT_DIR").envs(environment.iter().copied()).output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    };
+    let wss = https.replace("https", "wss");
+    for (admin, more, environment) in [
+        (&https, &["--ca-file", &*ca][..], &[][..]),
+        (&wss, &[], &[("HEADCOUNT_CA_FILE", &*ca)]),
+        // What the machine trusts, here said as OpenSSL lets it be said.
+        (&https, &[], &[("SSL_CERT_FILE", &*ca)]),
+    ] {
+        let (code, shown, said) = run(admin, more, environment);
+        assert_eq!((code, &*said), (0, ""), "{more:?} {environment:?}");
+        assert!(shown.contains("\"totalBytesSent\":5,"), "{shown}");
+    }
+    let fails = |admin: &str, more: &[&str], expected: i32, says: &[&str]| {
+        let stranger = Authority::new();
+        let known = stranger.ca_file().display().to_string();
+        let (code, _, said) = run(admin, more, &[("SSL_CERT_FILE", &known)]);
+        assert_eq!((code, said.lines().count()), (expected, 1), "{said}");
+        for part in says {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+    };
+    let address = server.admin.to_string();
+    fails(&https, &[], 4, &[&address, "not trusted: no authority that is trusted here", "--ca-file"]);
+    let other_name = https.replace("127.0.0.1", "127.0.0.2");
+    let named = Server::start(&["--admin-listen=127.0.0.2:0", &authority.flags()[0], &authority.flags()[1]]);
+    let other_name = other_name.replace(&server.admin.port().to_string(), &named.admin.port().to_string());
+    fails(
+        &other_name,
+        &["--ca-file", &ca],
+        4,
+        &["not trusted: certificate not valid for name \"127.0.0.2\""],
+    );
+    fails(&format!("http://{address}"), &[], 4, &["400", "this port speaks TLS"]);
+    let plain = Server::start(&[]);
+    fails(&format!("https://{}", plain.admin), &["--ca-file", &ca], 4, &["it does not speak TLS"]);
+    let key = authority.file("key.pem").display().to_string();
+    fails(&https, &["--ca-file", &key], 2, &["ca-file", &key, "holds no certificate"]);
+    fails(&https, &["--ca-file", "/nowhere.pem"], 2, &["ca-file /nowhere.pem cannot be read: No such file"]);
+}
+
+#[test]
+fn the_load_harness_finds_the_server_exact_over_tls() {
+    let authority = Authority::new();
+    let server = authority.server(&["--admin-tls", "--echo", "--resume-window=30s"]);
+    let (wss, https) = (format!("wss://{}", server.clients), format!("https://{}", server.admin));
+    let load = |ca: &Authority, more: &[&str]| {
+        let ca = ca.ca_file();
+        let command = ["load", &wss, "--admin", &https, "--sessions", "40", "--duration", "2", "--ca-file"];
+        headcount().args(command).arg(ca).args(more).output().unwrap()
+    };
+    let churn = ["--churn", "50%", "--drop", "0.2", "--resume", "--tabs", "2", "--settle", "10"];
+    for more in [&["--bytes=0-60000"][..], &churn] {
+        let output = load(&authority, &[&["--rate", "20", "--verify"], more].concat());
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "{said} {}", String::from_utf8_lossy(&output.stderr));
+        assert!(said.contains(" 0 off") && said.contains("40 of 40 connected"), "{said}");
+    }
+    let strange = load(&Authority::new(), &[]);
+    let said = String::from_utf8(strange.stdout).unwrap();
+    assert_eq!(strange.status.code(), Some(1), "{said}");
+    assert!(said.contains("handshake: the certificate is not trusted"), "{said}");
+}
+
+#[test]
+fn a_script_asks_over_https() {
+    let authority = Authority::new();
+    let server = authority.server(&["--admin-tls"]);
+    let _client = authority.open(server.clients, "/ws/p?username=billy");
+    let Some(python) = tool("python3", program("python3", "--version")) else { return };
+    let script = "import system; print(len(system.perspective.getSessionInfo('billy')))";
+    let output = std::process::Command::new(python)
+        .args(["-c", script])
+        .env("PYTHONPATH", root().join("src/sdk/python"))
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env("HEADCOUNT_ADMIN", format!("https://{}", server.admin))
+        .env("SSL_CERT_FILE", authority.ca_file())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "1", "{said}");
 }
