@@ -81,6 +81,8 @@ pub struct AdminConfig {
     /// The most large answers of which a part is made at a time; further ones wait, up to `request_timeout`. While a
     /// reader takes a part, its answer does not count.
     pub max_concurrent_lists: usize,
+    /// How long one part of an answer may take to find; what takes longer is refused.
+    pub max_list_time: Duration,
     /// The most query sockets among them.
     pub max_query_sockets: usize,
     /// A reader that takes nothing of its answer for so long is cut.
@@ -137,6 +139,7 @@ impl Default for AdminConfig {
             max_connections: 1024,
             max_query_sockets: 768,
             max_concurrent_lists: 8,
+            max_list_time: Duration::from_secs(5),
             write_timeout: Duration::from_secs(30),
         }
     }

@@ -1,12 +1,17 @@
 //! Sessions that have ended (PROTOCOL 3.1, `getHistory`).
 
-use std::{net::IpAddr, ops::RangeInclusive, sync::Arc};
+use std::{net::IpAddr, ops::RangeInclusive, sync::Arc, time::Instant, vec};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{caller::Caller, methods::Methods, rpc::Error, source::Source};
+use super::{
+    caller::Caller,
+    methods::Methods,
+    rpc::Error,
+    source::{Source, a_while},
+};
 use crate::{
     edge::clock::Clock,
     session::{
@@ -154,6 +159,18 @@ struct History {
     ended: RangeInclusive<i64>,
     limit: i64,
     most: usize,
+    looking: Option<Looking>,
+}
+
+/// How far the search has come.
+#[derive(Default)]
+struct Looking {
+    ended: vec::IntoIter<Arc<EndedSession>>,
+    total: usize,
+    forgotten: u64,
+    /// The first so many that fit.
+    found: Vec<Arc<EndedSession>>,
+    matching: usize,
 }
 
 /// The answer to `getHistory`.
@@ -174,7 +191,7 @@ pub(super) fn get_history(methods: &Methods, asked: &GetHistory) -> Result<Box<d
     let filter = asked.filter.as_ref().map(|raw| Filter::from_json(raw.get())).transpose();
     let filter = filter.map_err(|error| Error::invalid_params(error.to_string()))?.unwrap_or_default();
     let (registry, caller) = (methods.registry.clone(), methods.caller.clone());
-    Ok(Box::new(History { registry, clock, caller, filter, ended: from..=to, limit, most }))
+    Ok(Box::new(History { registry, clock, caller, filter, ended: from..=to, limit, most, looking: None }))
 }
 
 impl Source for History {
@@ -182,23 +199,41 @@ impl Source for History {
         /// Holding a filter against an ended session and writing it take about so many times as long as a row of
         /// getSessionInfo.
         const DEARER: usize = 16;
-        self.registry.remembered().saturating_mul(DEARER)
+        const ROWS_PER_US: usize = 10;
+        let each = DEARER.saturating_add(ROWS_PER_US * self.filter.worst_us());
+        self.registry.remembered().saturating_mul(each)
     }
 
     fn write_part(&mut self, out: &mut Vec<u8>) -> bool {
-        let (mut ended, forgotten) = self.registry.ended();
-        let (clock, caller) = (self.clock, &self.caller);
-        ended.retain(|ended| caller.sees_ended(ended));
-        let fits = |ended: &&Arc<EndedSession>| {
-            self.ended.contains(&clock.unix_ms(ended.ended_ms))
-                && self.filter.matches(&Seen { ended, clock, caller })
-        };
-        let matching: Vec<_> = ended.iter().filter(fits).collect();
-        let metadata =
-            Metadata { total: ended.len(), matching: matching.len(), limit: self.limit, forgotten };
-        let items = matching.into_iter().take(self.most).map(|ended| item(ended, clock, caller)).collect();
+        let (clock, caller, until) = (self.clock, &self.caller, a_while());
+        let mut looking = self.looking.take().unwrap_or_else(|| self.begin());
+        for ended in &mut looking.ended {
+            if self.ended.contains(&clock.unix_ms(ended.ended_ms))
+                && self.filter.matches(&Seen { ended: &ended, clock, caller })
+            {
+                looking.matching += 1;
+                if looking.found.len() < self.most {
+                    looking.found.push(ended);
+                }
+            }
+            if Instant::now() >= until {
+                self.looking = Some(looking);
+                return true;
+            }
+        }
+        let Looking { total, forgotten, matching, .. } = looking;
+        let metadata = Metadata { total, matching, limit: self.limit, forgotten };
+        let items = looking.found.iter().map(|ended| item(ended, clock, caller)).collect();
         serde_json::to_writer(out, &Answer { items, metadata }).expect("rows are plain data");
         false
+    }
+}
+
+impl History {
+    fn begin(&self) -> Looking {
+        let (mut ended, forgotten) = self.registry.ended();
+        ended.retain(|ended| self.caller.sees_ended(ended));
+        Looking { total: ended.len(), ended: ended.into_iter(), forgotten, ..Looking::default() }
     }
 }
 

@@ -178,6 +178,7 @@ fn refuse(why: Unanswered) -> Refusal {
         Unanswered::Overloaded => {
             Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", why.to_string()).retry_after()
         }
+        Unanswered::TooCostly(_) => Refusal::new(StatusCode::BAD_REQUEST, "too_costly", why.to_string()),
         Unanswered::Failed => Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", why.to_string()),
     }
 }

@@ -51,7 +51,8 @@ impl AdminPlane {
         clock: Clock,
         draining: CancellationToken,
     ) -> Self {
-        let workshop = Workshop::new(config.max_concurrent_lists, config.request_timeout);
+        let workshop = Workshop::new(config.max_concurrent_lists, config.request_timeout)
+            .with_max_time(config.max_list_time);
         let query_places = Arc::new(Semaphore::new(config.max_query_sockets));
         let gate = Gate::new(config.tokens.as_deref());
         let audit = Audit::new(config.audit_log.as_deref());

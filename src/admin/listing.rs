@@ -1,14 +1,16 @@
 //! Lists of live sessions: filtered, sorted, in pages, or all of them as they are written (PROTOCOL 3.1,
 //! `listSessions`).
 
+mod rows;
 #[cfg(test)]
 mod tests;
 
-use std::{sync::Arc, vec};
+use std::{sync::Arc, time::Instant};
 
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 
+use self::rows::{Next, Rows};
 use super::{
     caller::Lacks,
     calls::kind,
@@ -16,9 +18,9 @@ use super::{
     item::{Column, Fields, NODE, Seen},
     methods::Methods,
     rpc::Error,
-    select::Question,
+    select::{Question, Selecting},
     snapshots::Snapshot,
-    source::{PART_BYTES, Source},
+    source::{PART_BYTES, Source, a_while},
 };
 use crate::session::{
     Session,
@@ -196,91 +198,97 @@ pub(super) fn list(methods: &Methods, asked: Asked, shape: Shape) -> Result<Box<
             Some(snapshot)
         }
     };
-    Ok(Box::new(List { methods: methods.clone(), asked, shape, snapshot, begun: None }))
+    let stage = match snapshot {
+        Some(snapshot) => Stage::Kept(snapshot),
+        None => Stage::New,
+    };
+    Ok(Box::new(List { methods: methods.clone(), asked, shape, stage }))
 }
 
 struct List {
     methods: Methods,
     asked: Asked,
     shape: Shape,
-    /// To read on in.
-    snapshot: Option<Arc<Snapshot>>,
-    begun: Option<Begun>,
+    stage: Stage,
+}
+
+/// How far a list has come.
+enum Stage {
+    New,
+    /// It is to be read on in.
+    Kept(Arc<Snapshot>),
+    /// Its sessions are being selected since then.
+    Selecting(Selecting, u64),
+    Writing(Begun),
 }
 
 /// What is written, once that is known.
 struct Begun {
-    rows: vec::IntoIter<Arc<Session>>,
-    is_first: bool,
-    /// What is written after the last row.
-    tail: String,
+    rows: Rows,
+    /// How many have been.
+    written: usize,
+    /// The first part is still to come.
+    is_new: bool,
+    /// How many sessions were live, and how many of them fit; `None` if that is seen when they are all written.
+    counts: Option<(usize, usize)>,
+    snapshot_id: Option<String>,
+    taken_ms: u64,
 }
 
 impl Source for List {
     fn looks(&self) -> usize {
-        /// Looking at a session with a filter, or writing it, takes about so many times as long as a row of
-        /// getSessionInfo.
+        /// Writing a session takes about so many times as long as a row of getSessionInfo.
         const DEARER: usize = 4;
-        let looks = match (&self.begun, &self.snapshot) {
-            (Some(begun), _) => begun.rows.len(),
-            (None, Some(snapshot)) => snapshot.matching,
-            (None, None) => self.asked.question.looks(&self.methods.registry),
-        };
-        looks.saturating_mul(DEARER)
+        match &self.stage {
+            Stage::New | Stage::Selecting(..) => self.asked.question.looks(&self.methods.registry),
+            Stage::Kept(snapshot) => snapshot.matching.saturating_mul(DEARER),
+            Stage::Writing(begun) => match begun.rows.left() {
+                Some(rows) => rows.saturating_mul(DEARER),
+                None => self.asked.question.looks(&self.methods.registry),
+            },
+        }
     }
 
     fn write_part(&mut self, out: &mut Vec<u8>) -> bool {
-        let is_new = self.begun.is_none();
-        let mut begun = self.begun.take().unwrap_or_else(|| self.begin());
-        let (shape, clock) = (self.shape, self.methods.clock);
-        match shape {
-            _ if !is_new => {}
+        let until = a_while();
+        let Some(mut begun) = self.begin(until) else { return true };
+        match self.shape {
+            _ if !std::mem::replace(&mut begun.is_new, false) => {}
             Shape::Ndjson => {}
             Shape::Csv => csv::write_header(&self.asked.fields, out),
             Shape::Json | Shape::Ignition | Shape::Designers => out.extend_from_slice(b"{\"items\":["),
         }
-        let now_ms = clock.now_ms();
-        while out.len() < PART_BYTES {
-            let Some(session) = begun.rows.next() else {
-                out.extend_from_slice(begun.tail.as_bytes());
-                return false;
-            };
-            let seen = Seen::for_row(&session, clock, now_ms);
-            let is_first = std::mem::replace(&mut begun.is_first, false);
-            if !is_first && !matches!(shape, Shape::Ndjson | Shape::Csv) {
-                out.push(b',');
-            }
-            match shape {
-                Shape::Csv => csv::write_row(&seen, &self.asked.fields, out),
-                Shape::Designers => write_designer(&seen, out),
-                Shape::Ndjson => {
-                    seen.write_json(&self.asked.fields, out);
-                    out.push(b'\n');
-                }
-                Shape::Json | Shape::Ignition => seen.write_json(&self.asked.fields, out),
-            }
+        let more = self.write_rows(&mut begun, until, out);
+        if more {
+            self.stage = Stage::Writing(begun);
+        } else {
+            out.extend_from_slice(self.tail(&begun).as_bytes());
         }
-        self.begun = Some(begun);
-        true
+        more
     }
 }
 
 impl List {
-    /// Selects, and keeps the selection if there is more of it than is shown.
-    fn begin(&self) -> Begun {
+    /// What is to be written; `None` if that is not known by then.
+    fn begin(&mut self, until: Instant) -> Option<Begun> {
         let Methods { registry, clock, snapshots, .. } = &self.methods;
-        let Asked { question, limit, offset, .. } = &self.asked;
-        let most = usize::try_from(*limit).unwrap_or(usize::MAX);
-        if let Some(snapshot) = &self.snapshot {
-            return self.kept(snapshot, most);
+        let Asked { question, written, offset, .. } = &self.asked;
+        let most = usize::try_from(self.asked.limit).unwrap_or(usize::MAX);
+        let (mut selecting, taken_ms) = match std::mem::replace(&mut self.stage, Stage::New) {
+            Stage::Writing(begun) => return Some(begun),
+            Stage::Kept(snapshot) => return Some(self.page_of(snapshot, most)),
+            Stage::Selecting(selecting, taken_ms) => (selecting, taken_ms),
+            // Nothing has to be known of all before the first can be written.
+            Stage::New if *offset == 0 && most == usize::MAX && !question.is_ordered() => {
+                return Some(Begun::new(Rows::found(question.find(registry)), None, clock.now_ms()));
+            }
+            Stage::New => (question.select(registry), clock.now_ms()),
+        };
+        if selecting.go_on(question, (registry, *clock), until) {
+            self.stage = Stage::Selecting(selecting, taken_ms);
+            return None;
         }
-        let taken_ms = clock.now_ms();
-        if *offset == 0 && most == usize::MAX {
-            let rows = question.select_all(registry, *clock);
-            let tail = self.tail((registry.len().max(rows.len()), rows.len()), None, taken_ms);
-            return Begun { rows: rows.into_iter(), is_first: true, tail };
-        }
-        let selected = question.select(registry, *clock);
+        let selected = selecting.into_ordered(question);
         let matching = selected.len();
         // Some may have left since the last was looked at.
         let total = registry.len().max(matching);
@@ -288,37 +296,75 @@ impl List {
         let rows = if self.shape != Shape::Json || is_all {
             selected.into_page(*offset, most)
         } else {
-            match snapshots.keep((total, selected), self.asked.written.clone(), *clock) {
-                Ok(snapshot) => return self.kept(&snapshot, most),
+            match snapshots.keep((total, selected), taken_ms, written.clone(), *clock) {
+                Ok(snapshot) => return Some(self.page_of(snapshot, most)),
                 Err(selected) => selected.into_page(*offset, most),
             }
         };
-        let tail = self.tail((total, matching), None, taken_ms);
-        Begun { rows: rows.into_iter(), is_first: true, tail }
+        Some(Begun::new(Rows::these(rows), Some((total, matching)), taken_ms))
     }
 
-    fn kept(&self, snapshot: &Snapshot, most: usize) -> Begun {
-        let rows = snapshot.page(self.asked.offset, most);
-        let counts = (snapshot.total, snapshot.matching);
-        let tail = self.tail(counts, Some(&snapshot.id), snapshot.taken_ms);
-        Begun { rows: rows.into_iter(), is_first: true, tail }
+    fn page_of(&self, snapshot: Arc<Snapshot>, most: usize) -> Begun {
+        let (counts, taken_ms) = ((snapshot.total, snapshot.matching), snapshot.taken_ms);
+        let snapshot_id = Some(snapshot.id.clone());
+        Begun {
+            snapshot_id,
+            ..Begun::new(Rows::kept(snapshot, self.asked.offset, most), Some(counts), taken_ms)
+        }
     }
 
-    fn tail(&self, (total, matching): (usize, usize), snapshot_id: Option<&str>, taken_ms: u64) -> String {
+    /// Writes a part of the rows, or as many as are found by then; `false` if there are no more.
+    fn write_rows(&self, begun: &mut Begun, until: Instant, out: &mut Vec<u8>) -> bool {
+        let (shape, fields, clock) = (self.shape, &self.asked.fields, self.methods.clock);
+        let now_ms = clock.now_ms();
+        while out.len() < PART_BYTES {
+            let session = match begun.rows.next(&self.asked.question, &self.methods, until) {
+                Next::Row(session) => session,
+                Next::NotYet => return true,
+                Next::End => return false,
+            };
+            if begun.written > 0 && !matches!(shape, Shape::Ndjson | Shape::Csv) {
+                out.push(b',');
+            }
+            begun.written += 1;
+            let seen = Seen::for_row(&session, clock, now_ms);
+            match shape {
+                Shape::Csv => csv::write_row(&seen, fields, out),
+                Shape::Designers => write_designer(&seen, out),
+                Shape::Ndjson => {
+                    seen.write_json(fields, out);
+                    out.push(b'\n');
+                }
+                Shape::Json | Shape::Ignition => seen.write_json(fields, out),
+            }
+        }
+        true
+    }
+
+    /// What is written after the last row.
+    fn tail(&self, begun: &Begun) -> String {
         let Asked { limit, offset, .. } = &self.asked;
+        let counts = || (self.methods.registry.len().max(begun.written), begun.written);
+        let (total, matching) = begun.counts.unwrap_or_else(counts);
         let page = format!(r#""total":{total},"matching":{matching},"limit":{limit},"offset":{offset}"#);
         match self.shape {
             Shape::Ndjson | Shape::Csv => String::new(),
             Shape::Ignition | Shape::Designers => format!(r#"],"metadata":{{{page}}}}}"#),
             Shape::Json => {
-                let taken_at = self.methods.clock.rfc3339(taken_ms);
+                let taken_at = self.methods.clock.rfc3339(begun.taken_ms);
                 let nodes = json!([{"name": NODE, "answered": true, "sessions": total}]);
-                let snapshot_id = json!(snapshot_id);
+                let snapshot_id = json!(begun.snapshot_id);
                 format!(
                     r#"],"metadata":{{{page},"snapshotId":{snapshot_id},"takenAt":"{taken_at}","complete":true,"nodes":{nodes}}}}}"#
                 )
             }
         }
+    }
+}
+
+impl Begun {
+    fn new(rows: Rows, counts: Option<(usize, usize)>, taken_ms: u64) -> Self {
+        Self { rows, written: 0, is_new: true, counts, snapshot_id: None, taken_ms }
     }
 }
 

@@ -1,12 +1,12 @@
 //! Which sessions are asked for, and in which order.
 
-use std::{cmp::Ordering, ops::Range, sync::Arc};
+use std::{cmp::Ordering, ops::Range, sync::Arc, time::Instant, vec};
 
 use super::item::{Column, Keyed, Seen};
 use crate::{
     edge::clock::Clock,
     session::{
-        Named, Registry, Session, SessionScope,
+        Candidates, Named, Registry, Session, SessionScope,
         filter::{Filter, Invalid, Search, SortBy},
     },
 };
@@ -40,55 +40,126 @@ impl Question {
         Self { scope: Some(scope), ..self }
     }
 
+    /// Whether an order is asked for.
+    pub(super) fn is_ordered(&self) -> bool {
+        self.order.is_some()
+    }
+
     /// Whether every session is meant.
     pub(super) fn is_everybody(&self) -> bool {
         self.filter.is_empty() && self.search.is_empty() && self.scope.is_none()
     }
 
-    /// How many sessions are looked at, about.
+    /// How many sessions are looked at, about, or rather how many rows of getSessionInfo are written as fast.
     pub(super) fn looks(&self, registry: &Registry) -> usize {
+        /// Looking at a session, or writing it as an item.
+        const DEARER: usize = 4;
+        const ROWS_PER_US: usize = 10;
         let ids = self.filter.wanted_texts(Column::Id).map(|ids| ids.len());
-        ids.unwrap_or_else(|| registry.len())
+        let sessions = ids.unwrap_or_else(|| registry.len());
+        let each = DEARER + ROWS_PER_US * (self.filter.worst_us() + self.search.worst_us());
+        sessions.saturating_mul(each)
     }
 
-    /// The sessions that fit, in no particular order yet. Each was live at some instant during the call, and is there
-    /// once.
-    pub(super) fn select(&self, registry: &Registry, clock: Clock) -> Ordered {
-        let sorted_by = self.order.map(|order| order.field());
-        let mut rows = Vec::new();
-        self.find(registry, clock, |session, seen| rows.push(Keyed::new(session, seen, sorted_by)));
-        Ordered { rows, order: self.order, sorted: 0 }
+    /// Begins to look for the sessions that fit.
+    pub(super) fn find(&self, registry: &Registry) -> Finding {
+        Finding { candidates: registry.candidates(&self.named()), next: Vec::new().into_iter() }
     }
 
-    /// All of them, in the order asked for: a third of the memory if there is none.
-    pub(super) fn select_all(&self, registry: &Registry, clock: Clock) -> Vec<Arc<Session>> {
-        if self.order.is_some() {
-            return self.select(registry, clock).into_page(0, usize::MAX);
-        }
-        let mut sessions = Vec::new();
-        self.find(registry, clock, |session, _| sessions.push(session.clone()));
-        sessions
+    /// Begins to select them, for an order or a number of them.
+    pub(super) fn select(&self, registry: &Registry) -> Selecting {
+        Selecting { finding: self.find(registry), rows: Vec::new() }
     }
 
-    fn find(&self, registry: &Registry, clock: Clock, mut found: impl FnMut(&Arc<Session>, &Seen<'_>)) {
-        let named = Named {
+    fn named(&self) -> Named<'_> {
+        Named {
             ids: self.filter.wanted_texts(Column::Id),
             usernames: self.filter.wanted_texts(Column::Username),
             projects: self.filter.wanted_texts(Column::Project),
-        };
-        let now_ms = clock.now_ms();
-        registry.candidates(&named, |session| {
-            let seen = Seen::new(&session, clock, now_ms);
-            if self.fits(&session, &seen) {
-                found(&session, &seen);
-            }
-        });
+        }
     }
 
     fn fits(&self, session: &Session, seen: &Seen<'_>) -> bool {
         self.scope.is_none_or(|scope| session.who().scope() == scope)
             && self.filter.matches(seen)
             && self.search.matches(seen)
+    }
+}
+
+/// The sessions that fit a question, as far as they are found. Each was live at some instant during the search, and is
+/// there once.
+#[derive(Debug)]
+pub(super) struct Finding {
+    candidates: Candidates,
+    /// Those that are looked at next.
+    next: vec::IntoIter<Arc<Session>>,
+}
+
+impl Finding {
+    /// Looks at some hundred more of them at the most, and no longer than until then, but at one at the least. `false` if
+    /// there are no more.
+    pub(super) fn look(
+        &mut self,
+        question: &Question,
+        (registry, clock): (&Registry, Clock),
+        until: Instant,
+        mut found: impl FnMut(&Arc<Session>, &Seen<'_>),
+    ) -> bool {
+        if self.next.len() == 0 {
+            let Some(next) = registry.next_candidates(&mut self.candidates) else { return false };
+            self.next = next.into_iter();
+        }
+        let now_ms = clock.now_ms();
+        for session in &mut self.next {
+            let seen = Seen::new(&session, clock, now_ms);
+            if question.fits(&session, &seen) {
+                found(&session, &seen);
+            }
+            if Instant::now() >= until {
+                break;
+            }
+        }
+        true
+    }
+}
+
+/// Those that are selected so far.
+#[derive(Debug)]
+pub(super) struct Selecting {
+    finding: Finding,
+    rows: Vec<Keyed>,
+}
+
+impl Selecting {
+    /// Looks on until then; `false` if all are selected.
+    pub(super) fn go_on(
+        &mut self,
+        question: &Question,
+        (registry, clock): (&Registry, Clock),
+        until: Instant,
+    ) -> bool {
+        let sorted_by = question.order.map(|order| order.field());
+        let Self { finding, rows } = self;
+        loop {
+            let found =
+                |session: &Arc<Session>, seen: &Seen<'_>| rows.push(Keyed::new(session, seen, sorted_by));
+            if !finding.look(question, (registry, clock), until, found) {
+                return false;
+            }
+            if Instant::now() >= until {
+                return true;
+            }
+        }
+    }
+
+    /// What is selected, in no particular order.
+    pub(super) fn take(&mut self) -> Vec<Arc<Session>> {
+        self.rows.drain(..).map(|row| row.session).collect()
+    }
+
+    /// The same in the order of the question.
+    pub(super) fn into_ordered(self, question: &Question) -> Ordered {
+        Ordered { rows: self.rows, order: question.order, sorted: 0 }
     }
 }
 

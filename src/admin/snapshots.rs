@@ -70,6 +70,7 @@ impl Snapshots {
     pub(super) fn keep(
         self: &Arc<Self>,
         (total, rows): (usize, Ordered),
+        taken_ms: u64,
         asked: String,
         clock: Clock,
     ) -> Result<Arc<Snapshot>, Ordered> {
@@ -80,7 +81,7 @@ impl Snapshots {
         let snapshot = Arc::new(Snapshot {
             id: uuid::Uuid::new_v4().to_string(),
             asked,
-            taken_ms: now_ms,
+            taken_ms,
             total,
             matching: rows.len(),
             rows: Mutex::new(rows),

@@ -57,6 +57,12 @@ impl Glob {
         (prefix, is_whole)
     }
 
+    /// How many steps each character of a value may take at the worst, besides one: only behind a run is anything tried
+    /// again.
+    pub(super) fn steps_again(&self) -> usize {
+        self.0.iter().skip_while(|token| **token != Token::AnyRun).skip(1).count()
+    }
+
     /// Whether the whole `value` fits.
     ///
     /// Takes at most pattern length times value length steps, whatever either holds: on a mismatch only the

@@ -54,6 +54,7 @@
 //! place in one; [`Glob`] picks some, [`filter`] by any field; [`text`] keeps hostile input harmless.
 
 mod acts;
+mod candidates;
 mod deadlines;
 mod ended;
 mod ending;
@@ -80,6 +81,7 @@ pub mod text;
 mod token;
 mod who;
 
+pub use candidates::{Candidates, Named};
 pub use ended::EndedSession;
 pub use ending::{EndReason, Leaving, Windows};
 pub use glob::Glob;
@@ -91,7 +93,7 @@ pub use outlet::{Order, Outlet, control_message};
 pub use presence::{Page, Standing};
 pub use quota::Limits;
 pub(crate) use quota::place_of;
-pub use registry::{Named, Registry};
+pub use registry::Registry;
 pub use rules::{JoinError, OneSessionPerUser, Rules};
 pub use scope::{SessionScope, UnknownScope};
 pub use session::{Identity, Joining, Session};

@@ -131,12 +131,18 @@ impl Rows {
     pub(super) fn for_each(&self, mut see: impl FnMut(Arc<Session>)) {
         let turn = self.turn();
         for first in (0..).step_by(PAGE) {
-            let Some(page) = self.page(first) else { return };
-            let listed = |row: &&Row| row.turn < turn;
-            let sessions: Vec<_> =
-                page.rows().iter().flatten().filter(listed).map(|row| row.session.clone()).collect();
+            let Some(sessions) = self.listed(first, turn) else { return };
             sessions.into_iter().for_each(&mut see);
         }
+    }
+
+    /// The sessions that are listed in the page of this place, unless they are listed since that turn; `None` if there
+    /// is no such page.
+    pub(super) fn listed(&self, first: Number, turn: u64) -> Option<Vec<Arc<Session>>> {
+        let page = self.page(first)?;
+        let rows = page.rows();
+        let before = rows.iter().flatten().filter(|row| row.turn < turn);
+        Some(before.map(|row| row.session.clone()).collect())
     }
 
     /// The turn that is next: sessions of lower ones are listed already.

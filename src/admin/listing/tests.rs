@@ -207,3 +207,34 @@ fn csv_is_quoted_ended_and_safe() {
     let expected = "id,username,project,pageIds,rttMs\r\nd-1,'=1+1,\"a \"\"b\"\", c\",\"[\"\"p1\"\"]\",\r\n";
     assert_eq!(String::from_utf8(out).unwrap(), expected);
 }
+
+#[test]
+fn a_hostile_pattern_gives_way_and_is_never_held_against_sessions_on_a_socket_s_thread() {
+    const LIGHT: usize = 1024;
+    let mut random = StdRng::seed_from_u64(10);
+    let methods = methods();
+    let _members: Vec<_> = (0..200)
+        .map(|n| {
+            let mut newcomer = joining(&format!("s{n}"), "ann", "plant");
+            let letters: String = (0..512).map(|_| if random.random_bool(0.5) { 'a' } else { 'b' }).collect();
+            newcomer.identity.user_agent = letters.into();
+            methods.registry.join(newcomer, 0).unwrap()
+        })
+        .collect();
+    let source = |filter: Value| {
+        let asked: ListSessions = serde_json::from_value(json!({"filter": filter})).unwrap();
+        list(&methods, asked.read().unwrap(), Shape::Json).unwrap()
+    };
+    assert!(source(json!({"userAgent[cn]": "b"})).looks() <= LIGHT, "made where it is asked for");
+    // Of the states of its automaton there are more than particles in the universe.
+    let hostile = ["a[ab]{300}c", "b[ab]{300}c", "a[ab]{299}c", "b[ab]{299}c"];
+    let mut hostile = source(json!({"userAgent[rgx]": hostile}));
+    assert!(hostile.looks() > LIGHT);
+    let (mut steps, mut out) = (0, Vec::new());
+    while hostile.write_part(&mut out) {
+        assert!(out.is_empty());
+        steps += 1;
+    }
+    assert!(steps > 3, "{steps}");
+    assert!(out.starts_with(br#"{"items":[],"metadata":{"total":200,"matching":0,"#));
+}
