@@ -74,7 +74,7 @@ impl Bulk {
         deed: Deed,
         (action, asked): (&str, Value),
     ) -> Self {
-        let selecting = question.select(&methods.registry);
+        let selecting = question.select(&methods.registry, methods.clock.now_ms());
         Self { methods, question, selecting, deed, asked: Some((action.to_owned(), asked)) }
     }
 

@@ -11,17 +11,23 @@ use serde_json::{Value, value::RawValue};
 use super::{
     actions::{self, Done},
     bulk::Bulk,
-    history,
+    history::{self, GetHistory},
     listing::{self, ListSessions, Shape},
     methods::{Methods, SessionInfoFilters},
+    nodes,
     rpc::{Error, Procedures},
     source::{Source, Workshop},
 };
 use crate::{config::tokens::Scope, session::text::shown};
 
 /// Every method there is.
-const METHODS: [&str; 6] =
-    ["getSessionInfo", "listSessions", "getHistory", "closeSession", "closePage", "sendMessage"];
+const METHODS: [&str; 7] =
+    ["getSessionInfo", "listSessions", "getHistory", "getNodes", "closeSession", "closePage", "sendMessage"];
+
+/// The parameters of a method that takes none.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NoParameters {}
 
 impl Procedures for Methods {
     fn call(
@@ -51,7 +57,12 @@ impl Procedures for Methods {
                 let asked = object::<ListSessions>(params)?.read()?;
                 Ok(Some(listing::list(self, asked, Shape::Json)?))
             }
-            "getHistory" => Ok(Some(history::get_history(self, &object(params)?)?)),
+            "getHistory" => Ok(Some(history::get_history(self, object::<GetHistory>(params)?.read()?))),
+            "getNodes" => {
+                let NoParameters {} = object(params)?;
+                answer(out, nodes::get_nodes(self))?;
+                Ok(None)
+            }
             "closeSession" => self.act(method, params, out, actions::close_session),
             "closePage" => {
                 self.act(method, params, out, |methods, asked| actions::close_page(methods, &asked))
@@ -108,7 +119,7 @@ impl Methods {
 /// What a method needs of a token.
 fn needed(method: &str) -> Option<Scope> {
     match method {
-        "getSessionInfo" | "listSessions" | "getHistory" => Some(Scope::Read),
+        "getSessionInfo" | "listSessions" | "getHistory" | "getNodes" => Some(Scope::Read),
         "closeSession" | "closePage" | "sendMessage" => Some(Scope::Kick),
         _ => None,
     }

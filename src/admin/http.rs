@@ -20,10 +20,10 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     caller::Lacks,
-    ignition,
+    history, ignition,
     listener::AdminPlane,
     methods::{Methods, SessionInfoFilters},
-    query_socket, rest, rpc,
+    nodes, query_socket, rest, rpc,
     source::{Source, Unanswered, into_parts},
 };
 use crate::{
@@ -62,6 +62,8 @@ pub(super) fn router(
         .route("/api/v1/sessions", get(rest::list).delete(rest::delete))
         .route("/api/v1/sessions/{id}", get(rest::one))
         .route("/api/v1/sessions/{id}/pages", get(rest::pages))
+        .route("/api/v1/history", get(history::history))
+        .route("/api/v1/nodes", get(nodes::nodes))
         .route("/data/perspective/api/v1/sessions", get(ignition::sessions).delete(rest::delete))
         .route("/data/perspective/api/v1/sessions/", get(ignition::sessions).delete(rest::delete))
         .route("/data/perspective/api/v1/session/{id}", get(ignition::session))
@@ -200,7 +202,7 @@ fn is_json(headers: &HeaderMap) -> bool {
 
 async fn not_found() -> Refusal {
     Refusal::not_found(
-        "there is nothing here; there are /query, /api/v1/session-info, /api/v1/sessions, /healthz and /readyz",
+        "there is nothing here; there are /query, /api/v1/session-info, /api/v1/sessions, /api/v1/history, /api/v1/nodes, /healthz and /readyz",
     )
 }
 

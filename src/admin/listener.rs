@@ -53,6 +53,7 @@ impl AdminPlane {
     ) -> Self {
         let workshop = Workshop::new(config.max_concurrent_lists, config.request_timeout)
             .with_max_time(config.max_list_time);
+        let snapshots = Arc::new(Snapshots::new(config.snapshot_max_age));
         let query_places = Arc::new(Semaphore::new(config.max_query_sockets));
         let gate = Gate::new(config.tokens.as_deref());
         let audit = Audit::new(config.audit_log.as_deref());
@@ -61,7 +62,7 @@ impl AdminPlane {
             registry,
             clock,
             workshop,
-            snapshots: Arc::default(),
+            snapshots,
             gate,
             audit,
             query_places,

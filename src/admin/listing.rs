@@ -5,7 +5,12 @@ mod rows;
 #[cfg(test)]
 mod tests;
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures::future::BoxFuture;
 
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
@@ -19,13 +24,17 @@ use super::{
     methods::Methods,
     rpc::Error,
     select::{Question, Selecting},
-    snapshots::Snapshot,
+    sharing::Share,
+    snapshots::{Key, Selects, Snapshot},
     source::{PART_BYTES, Source, a_while},
 };
-use crate::session::{
-    Session,
-    filter::{Filter, Invalid, Record, Value as FieldValue},
-    text::shown,
+use crate::{
+    config::MAX_SNAPSHOT_AGE,
+    session::{
+        Session,
+        filter::{Filter, Invalid, Record, Value as FieldValue},
+        text::shown,
+    },
 };
 
 /// How many items an answer has unless more are asked for.
@@ -42,6 +51,7 @@ pub(super) struct ListSessions {
     offset: Option<Value>,
     fields: Option<Value>,
     snapshot_id: Option<Value>,
+    max_age_ms: Option<Value>,
 }
 
 /// What is asked for, whichever way it is asked.
@@ -55,6 +65,8 @@ pub(super) struct Asked {
     pub(super) offset: usize,
     pub(super) fields: Fields,
     pub(super) snapshot_id: Option<String>,
+    /// How old the selection may be, if that was said.
+    pub(super) max_age: Option<Duration>,
 }
 
 /// Why there is no list.
@@ -122,7 +134,8 @@ impl ListSessions {
         let offset = whole("offset", self.offset)?.unwrap_or(0);
         let (limit, offset) = page(limit, offset)?;
         let fields = names(self.fields)?;
-        Ok(Asked { question, written, limit, offset, fields, snapshot_id })
+        let max_age = whole("maxAgeMs", self.max_age_ms)?.map(max_age).transpose()?;
+        Ok(Asked { question, written, limit, offset, fields, snapshot_id, max_age })
     }
 }
 
@@ -144,6 +157,14 @@ pub(super) fn page(limit: i64, offset: i64) -> Result<(i64, usize), NoList> {
     let offset =
         usize::try_from(offset).map_err(|_| NoList::Invalid("offset must be 0 or more".to_owned()))?;
     Ok((limit, offset))
+}
+
+/// # Errors
+///
+/// Negative, or longer than anything is shared.
+pub(super) fn max_age(ms: i64) -> Result<Duration, NoList> {
+    let age = u64::try_from(ms).map(Duration::from_millis).ok().filter(|age| *age <= MAX_SNAPSHOT_AGE);
+    age.ok_or_else(|| NoList::Invalid(format!("maxAgeMs must be 0 to {}", MAX_SNAPSHOT_AGE.as_millis())))
 }
 
 fn text(name: &str, value: Option<Value>) -> Result<Option<String>, NoList> {
@@ -202,13 +223,15 @@ pub(super) fn list(methods: &Methods, asked: Asked, shape: Shape) -> Result<Box<
         Some(snapshot) => Stage::Kept(snapshot),
         None => Stage::New,
     };
-    Ok(Box::new(List { methods: methods.clone(), asked, shape, stage }))
+    let asked_ms = methods.clock.now_ms();
+    Ok(Box::new(List { methods: methods.clone(), asked, shape, asked_ms, stage }))
 }
 
 struct List {
     methods: Methods,
     asked: Asked,
     shape: Shape,
+    asked_ms: u64,
     stage: Stage,
 }
 
@@ -217,8 +240,10 @@ enum Stage {
     New,
     /// It is to be read on in.
     Kept(Arc<Snapshot>),
-    /// Its sessions are being selected since then.
-    Selecting(Selecting, u64),
+    /// Others ask the same, and it was selected for them.
+    Shared(Arc<Snapshot>),
+    /// Its sessions are being selected; maybe for others too.
+    Selecting(Selecting, Option<Selects>),
     Writing(Begun),
 }
 
@@ -227,8 +252,6 @@ struct Begun {
     rows: Rows,
     /// How many have been.
     written: usize,
-    /// The first part is still to come.
-    is_new: bool,
     /// How many sessions were live, and how many of them fit; `None` if that is seen when they are all written.
     counts: Option<(usize, usize)>,
     snapshot_id: Option<String>,
@@ -236,12 +259,31 @@ struct Begun {
 }
 
 impl Source for List {
+    fn waits_for(&mut self) -> Option<BoxFuture<'static, ()>> {
+        let Methods { registry, clock, snapshots, caller, .. } = &self.methods;
+        let max_age = self.asked.max_age.unwrap_or(snapshots.max_age);
+        if max_age.is_zero() || !matches!(self.stage, Stage::New) {
+            return None;
+        }
+        let key = Key::new(caller, &self.asked.question, &self.asked.written);
+        match snapshots.lists.ask(&key, max_age, (self.asked_ms, clock.now_ms())) {
+            Share::Wait(other) => return Some(other),
+            Share::Alone => {}
+            Share::Found(snapshot) => self.stage = Stage::Shared(snapshot),
+            Share::Make(turn) => {
+                let selecting = self.asked.question.select(registry, turn.began_ms);
+                self.stage = Stage::Selecting(selecting, Some(turn));
+            }
+        }
+        None
+    }
+
     fn looks(&self) -> usize {
         /// Writing a session takes about so many times as long as a row of getSessionInfo.
         const DEARER: usize = 4;
         match &self.stage {
             Stage::New | Stage::Selecting(..) => self.asked.question.looks(&self.methods.registry),
-            Stage::Kept(snapshot) => snapshot.matching.saturating_mul(DEARER),
+            Stage::Kept(snapshot) | Stage::Shared(snapshot) => snapshot.matching.saturating_mul(DEARER),
             Stage::Writing(begun) => match begun.rows.left() {
                 Some(rows) => rows.saturating_mul(DEARER),
                 None => self.asked.question.looks(&self.methods.registry),
@@ -252,16 +294,13 @@ impl Source for List {
     fn write_part(&mut self, out: &mut Vec<u8>) -> bool {
         let until = a_while();
         let Some(mut begun) = self.begin(until) else { return true };
-        match self.shape {
-            _ if !std::mem::replace(&mut begun.is_new, false) => {}
-            Shape::Ndjson => {}
-            Shape::Csv => csv::write_header(&self.asked.fields, out),
-            Shape::Json | Shape::Ignition | Shape::Designers => out.extend_from_slice(b"{\"items\":["),
-        }
         let more = self.write_rows(&mut begun, until, out);
         if more {
             self.stage = Stage::Writing(begun);
         } else {
+            if begun.written == 0 {
+                self.write_head(out);
+            }
             out.extend_from_slice(self.tail(&begun).as_bytes());
         }
         more
@@ -271,46 +310,65 @@ impl Source for List {
 impl List {
     /// What is to be written; `None` if that is not known by then.
     fn begin(&mut self, until: Instant) -> Option<Begun> {
-        let Methods { registry, clock, snapshots, .. } = &self.methods;
-        let Asked { question, written, offset, .. } = &self.asked;
-        let most = usize::try_from(self.asked.limit).unwrap_or(usize::MAX);
-        let (mut selecting, taken_ms) = match std::mem::replace(&mut self.stage, Stage::New) {
+        let Methods { registry, clock, .. } = &self.methods;
+        let question = &self.asked.question;
+        let (mut selecting, turn) = match std::mem::replace(&mut self.stage, Stage::New) {
             Stage::Writing(begun) => return Some(begun),
-            Stage::Kept(snapshot) => return Some(self.page_of(snapshot, most)),
-            Stage::Selecting(selecting, taken_ms) => (selecting, taken_ms),
+            Stage::Kept(snapshot) => return Some(self.page_of(snapshot, true)),
+            Stage::Shared(snapshot) => return Some(self.shared(snapshot)),
+            Stage::Selecting(selecting, turn) => (selecting, turn),
             // Nothing has to be known of all before the first can be written.
-            Stage::New if *offset == 0 && most == usize::MAX && !question.is_ordered() => {
+            Stage::New if self.is_whole(usize::MAX) && !question.is_ordered() => {
                 return Some(Begun::new(Rows::found(question.find(registry)), None, clock.now_ms()));
             }
-            Stage::New => (question.select(registry), clock.now_ms()),
+            Stage::New => (question.select(registry, clock.now_ms()), None),
         };
         if selecting.go_on(question, (registry, *clock), until) {
-            self.stage = Stage::Selecting(selecting, taken_ms);
+            self.stage = Stage::Selecting(selecting, turn);
             return None;
         }
+        let taken_ms = selecting.taken_ms;
         let selected = selecting.into_ordered(question);
-        let matching = selected.len();
         // Some may have left since the last was looked at.
-        let total = registry.len().max(matching);
-        let is_all = *offset == 0 && most >= matching;
-        let rows = if self.shape != Shape::Json || is_all {
-            selected.into_page(*offset, most)
-        } else {
-            match snapshots.keep((total, selected), taken_ms, written.clone(), *clock) {
-                Ok(snapshot) => return Some(self.page_of(snapshot, most)),
-                Err(selected) => selected.into_page(*offset, most),
-            }
-        };
-        Some(Begun::new(Rows::these(rows), Some((total, matching)), taken_ms))
+        let total = registry.len().max(selected.len());
+        if turn.is_none() && !self.is_to_be_kept(selected.len()) {
+            let counts = Some((total, selected.len()));
+            let rows = selected.into_page(self.asked.offset, self.most());
+            return Some(Begun::new(Rows::these(rows), counts, taken_ms));
+        }
+        let snapshot = Snapshot::new((total, selected), taken_ms, self.asked.written.clone());
+        if let Some(turn) = turn {
+            turn.made(snapshot.clone(), snapshot.matching);
+        }
+        Some(self.shared(snapshot))
     }
 
-    fn page_of(&self, snapshot: Arc<Snapshot>, most: usize) -> Begun {
+    fn most(&self) -> usize {
+        usize::try_from(self.asked.limit).unwrap_or(usize::MAX)
+    }
+
+    /// Whether the answer has all of so many that fit.
+    fn is_whole(&self, matching: usize) -> bool {
+        self.asked.offset == 0 && self.most() >= matching
+    }
+
+    /// Whether somebody may want to read on.
+    fn is_to_be_kept(&self, matching: usize) -> bool {
+        self.shape == Shape::Json && !self.is_whole(matching)
+    }
+
+    /// What is asked for of a snapshot that may not be kept yet.
+    fn shared(&self, snapshot: Arc<Snapshot>) -> Begun {
+        let is_kept = self.is_to_be_kept(snapshot.matching)
+            && self.methods.snapshots.keep(&snapshot, self.methods.clock);
+        self.page_of(snapshot, is_kept)
+    }
+
+    fn page_of(&self, snapshot: Arc<Snapshot>, is_kept: bool) -> Begun {
         let (counts, taken_ms) = ((snapshot.total, snapshot.matching), snapshot.taken_ms);
-        let snapshot_id = Some(snapshot.id.clone());
-        Begun {
-            snapshot_id,
-            ..Begun::new(Rows::kept(snapshot, self.asked.offset, most), Some(counts), taken_ms)
-        }
+        let snapshot_id = is_kept.then(|| snapshot.id.clone());
+        let rows = Rows::kept(snapshot, self.asked.offset, self.most());
+        Begun { snapshot_id, ..Begun::new(rows, Some(counts), taken_ms) }
     }
 
     /// Writes a part of the rows, or as many as are found by then; `false` if there are no more.
@@ -323,7 +381,10 @@ impl List {
                 Next::NotYet => return true,
                 Next::End => return false,
             };
-            if begun.written > 0 && !matches!(shape, Shape::Ndjson | Shape::Csv) {
+            // Not before there is a row: until then it can be said that none can be found in time.
+            if begun.written == 0 {
+                self.write_head(out);
+            } else if !matches!(shape, Shape::Ndjson | Shape::Csv) {
                 out.push(b',');
             }
             begun.written += 1;
@@ -339,6 +400,15 @@ impl List {
             }
         }
         true
+    }
+
+    /// Writes what comes before the first row.
+    fn write_head(&self, out: &mut Vec<u8>) {
+        match self.shape {
+            Shape::Ndjson => {}
+            Shape::Csv => csv::write_header(&self.asked.fields, out),
+            Shape::Json | Shape::Ignition | Shape::Designers => out.extend_from_slice(b"{\"items\":["),
+        }
     }
 
     /// What is written after the last row.
@@ -364,7 +434,7 @@ impl List {
 
 impl Begun {
     fn new(rows: Rows, counts: Option<(usize, usize)>, taken_ms: u64) -> Self {
-        Self { rows, written: 0, is_new: true, counts, snapshot_id: None, taken_ms }
+        Self { rows, written: 0, counts, snapshot_id: None, taken_ms }
     }
 }
 

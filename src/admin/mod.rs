@@ -14,14 +14,17 @@ mod gate;
 mod history;
 mod http;
 mod ignition;
+mod infos;
 mod item;
 mod listener;
 mod listing;
 mod methods;
+mod nodes;
 mod query_socket;
 mod rest;
 mod rpc;
 mod select;
+mod sharing;
 mod snapshots;
 mod source;
 

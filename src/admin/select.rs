@@ -40,6 +40,10 @@ impl Question {
         Self { scope: Some(scope), ..self }
     }
 
+    pub(super) fn scope(&self) -> Option<SessionScope> {
+        self.scope
+    }
+
     /// Whether an order is asked for.
     pub(super) fn is_ordered(&self) -> bool {
         self.order.is_some()
@@ -66,9 +70,9 @@ impl Question {
         Finding { candidates: registry.candidates(&self.named()), next: Vec::new().into_iter() }
     }
 
-    /// Begins to select them, for an order or a number of them.
-    pub(super) fn select(&self, registry: &Registry) -> Selecting {
-        Selecting { finding: self.find(registry), rows: Vec::new() }
+    /// Begins to select them, for an order or a number of them, as they are at `now_ms`.
+    pub(super) fn select(&self, registry: &Registry, now_ms: u64) -> Selecting {
+        Selecting { finding: self.find(registry), rows: Vec::new(), taken_ms: now_ms }
     }
 
     fn named(&self) -> Named<'_> {
@@ -101,7 +105,7 @@ impl Finding {
     pub(super) fn look(
         &mut self,
         question: &Question,
-        (registry, clock): (&Registry, Clock),
+        (registry, clock, now_ms): (&Registry, Clock, u64),
         until: Instant,
         mut found: impl FnMut(&Arc<Session>, &Seen<'_>),
     ) -> bool {
@@ -109,7 +113,6 @@ impl Finding {
             let Some(next) = registry.next_candidates(&mut self.candidates) else { return false };
             self.next = next.into_iter();
         }
-        let now_ms = clock.now_ms();
         for session in &mut self.next {
             let seen = Seen::new(&session, clock, now_ms);
             if question.fits(&session, &seen) {
@@ -128,6 +131,8 @@ impl Finding {
 pub(super) struct Selecting {
     finding: Finding,
     rows: Vec<Keyed>,
+    /// When it was begun: all are seen as at one moment, or an order by what grows by the clock would be none.
+    pub(super) taken_ms: u64,
 }
 
 impl Selecting {
@@ -139,11 +144,11 @@ impl Selecting {
         until: Instant,
     ) -> bool {
         let sorted_by = question.order.map(|order| order.field());
-        let Self { finding, rows } = self;
+        let Self { finding, rows, taken_ms } = self;
         loop {
             let found =
                 |session: &Arc<Session>, seen: &Seen<'_>| rows.push(Keyed::new(session, seen, sorted_by));
-            if !finding.look(question, (registry, clock), until, found) {
+            if !finding.look(question, (registry, clock, *taken_ms), until, found) {
                 return false;
             }
             if Instant::now() >= until {
@@ -159,7 +164,7 @@ impl Selecting {
 
     /// The same in the order of the question.
     pub(super) fn into_ordered(self, question: &Question) -> Ordered {
-        Ordered { rows: self.rows, order: question.order, sorted: 0 }
+        Ordered { rows: self.rows, order: question.order, sorted: 0..0 }
     }
 }
 
@@ -169,8 +174,8 @@ impl Selecting {
 pub(super) struct Ordered {
     rows: Vec<Keyed>,
     order: Option<SortBy<Column>>,
-    /// So many are in their places, and all others belong behind them.
-    sorted: usize,
+    /// Those at these places are in order, and what belongs before or behind them is there.
+    sorted: Range<usize>,
 }
 
 impl Ordered {
@@ -202,21 +207,31 @@ impl Ordered {
     /// Puts the right ones in these places, in order.
     fn arrange(&mut self, range: Range<usize>) {
         let Some(order) = self.order else { return };
-        if range.end <= self.sorted || range.is_empty() {
+        let (rows, sorted) = (&mut self.rows, &mut self.sorted);
+        let begins_there = (sorted.start..=sorted.end).contains(&range.start);
+        if range.is_empty() || begins_there && range.end <= sorted.end {
             return;
         }
         let compare = |a: &Keyed, b: &Keyed| order.compare(a, b);
-        if range.start <= self.sorted {
+        if begins_there {
             // Page after page: twice as many each time, or every page would go through all that are left.
-            let end = range.end.max(self.sorted.saturating_mul(2)).min(self.rows.len());
-            sort_first(&mut self.rows[self.sorted..], end - self.sorted, compare);
-            self.sorted = end;
+            let end = range.end.max(sorted.end + sorted.len()).min(rows.len());
+            sort_first(&mut rows[sorted.end..], end - sorted.end, compare);
+            sorted.end = end;
         } else {
-            // A page from the midst: what is before it need not be in order for that.
-            let rest = &mut self.rows[self.sorted..];
-            let from = range.start - self.sorted;
+            // A page from elsewhere: what is before it need not be in order for that.
+            let among = if range.start > sorted.end {
+                sorted.end..rows.len()
+            } else if range.end <= sorted.start {
+                0..sorted.start
+            } else {
+                0..rows.len()
+            };
+            let from = range.start - among.start;
+            let rest = &mut rows[among];
             rest.select_nth_unstable_by(from, compare);
             sort_first(&mut rest[from..], range.len(), compare);
+            *sorted = range;
         }
     }
 }

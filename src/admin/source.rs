@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::Stream;
+use futures::{Stream, future::BoxFuture};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     task, time,
@@ -20,6 +20,12 @@ pub(super) const PART_BYTES: usize = 64 * 1024;
 pub(super) trait Source: Send {
     /// How many rows are looked at for the rest of it, or as many as take as long.
     fn looks(&self) -> usize;
+
+    /// What has to happen before its first part can be made, if that is somebody else's to do, such as making an answer
+    /// that is shared; then it is asked again. It is asked where the question came in, and takes no time.
+    fn waits_for(&mut self) -> Option<BoxFuture<'static, ()>> {
+        None
+    }
 
     /// Whether it does something besides answering: then it is asked for its first part even when nobody wants to
     /// know.
@@ -96,7 +102,11 @@ impl Workshop {
     ) -> Result<(), Unanswered> {
         /// At a tenth of a microsecond a row, this is how long a socket's thread may be held.
         const LIGHT_ROWS: usize = 1024;
-        let Some(making) = source.take() else { return Ok(()) };
+        let Some(mut making) = source.take() else { return Ok(()) };
+        let deadline = time::Instant::now() + self.patience;
+        while is_first && let Some(other) = making.waits_for() {
+            time::timeout_at(deadline, other).await.map_err(|_| Unanswered::Overloaded)?;
+        }
         *source = if making.looks() <= LIGHT_ROWS {
             light_part(making, out)?
         } else if making.is_smooth() {
@@ -104,7 +114,7 @@ impl Workshop {
         } else {
             let place = async { self.places.clone().acquire_owned().await.expect("never closed") };
             let place = if is_first {
-                time::timeout(self.patience, place).await.map_err(|_| Unanswered::Overloaded)?
+                time::timeout_at(deadline, place).await.map_err(|_| Unanswered::Overloaded)?
             } else {
                 place.await
             };

@@ -94,6 +94,9 @@ pub(super) struct Settings {
     /// How long the sessions of one list may take to find; what takes longer is refused [default: 5s]
     #[arg(long, env = "HEADCOUNT_MAX_LIST_TIME", value_name = "TIME")]
     max_list_time: Option<Span>,
+    /// How old an answer may be that administrators share who ask the same; at most 10s [default: 0s, everybody their own]
+    #[arg(long, env = "HEADCOUNT_SNAPSHOT_MAX_AGE", value_name = "TIME")]
+    snapshot_max_age: Option<Span>,
     /// An administrator who takes nothing of an answer for so long is cut [default: 30s]
     #[arg(long, env = "HEADCOUNT_WRITE_TIMEOUT", value_name = "TIME")]
     write_timeout: Option<Span>,
@@ -246,6 +249,7 @@ impl Settings {
             audit_log: self.audit_log.or(file.audit_log),
             max_concurrent_lists: self.max_concurrent_lists.or(file.max_concurrent_lists),
             max_list_time: self.max_list_time.or(file.max_list_time),
+            snapshot_max_age: self.snapshot_max_age.or(file.snapshot_max_age),
             write_timeout: self.write_timeout.or(file.write_timeout),
             insecure_admin: self.insecure_admin.or(file.insecure_admin),
             max_message_bytes: self.max_message_bytes.or(file.max_message_bytes),
@@ -474,6 +478,7 @@ mod tests {
         refused("max-message-bytes = 0", "max-message-bytes");
         refused("max-concurrent-lists = 0", "max-concurrent-lists must be more than 0");
         refused("max-list-time = '0s'", "max-list-time must be more than 0");
+        refused("snapshot-max-age = '11s'", "snapshot-max-age must be 10s at most");
         refused("write-timeout = '0s'", "write-timeout must be more than 0");
         for bad in ["https://hmi.example/", "hmi.example", "*", "https://*", "null", "https://a@b", ""] {
             refused(&format!("allowed-origins = ['{bad}']"), "allowed-origins");

@@ -8,10 +8,10 @@
 /// assert!(filter.matches("billy") && filter.matches("billy.joe"));
 /// assert!(!filter.matches("Billy") && !filter.matches("uncle billy"));
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Glob(Vec<Token>);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Token {
     Exactly(char),
     AnyOne,

@@ -113,6 +113,11 @@ impl Quota {
         self.live.store(counts.live, Ordering::Relaxed);
     }
 
+    /// How many sessions are live in this project.
+    pub(super) fn in_project(&self, project: &str) -> usize {
+        self.lock().by_project.count(project)
+    }
+
     /// The places of a named user's sessions; nobody is no user.
     pub(super) fn of_user(&self, username: &str) -> Vec<Number> {
         if username == UNAUTHENTICATED { Vec::new() } else { self.lock().by_user.of(username) }

@@ -332,6 +332,11 @@ impl Registry {
         self.quota.live()
     }
 
+    /// How many sessions are live in this project.
+    pub fn in_project(&self, project: &str) -> usize {
+        self.quota.in_project(project)
+    }
+
     /// Whether no session is live.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -19,5 +19,6 @@ mod query;
 mod readme;
 mod real_clients;
 mod scripting;
+mod sharing;
 mod tabs;
 mod tokens;

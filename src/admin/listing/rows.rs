@@ -81,7 +81,8 @@ impl Rows {
                     if Instant::now() >= until {
                         return Next::NotYet;
                     }
-                    let (mut few, source) = (Vec::new(), (&*methods.registry, methods.clock));
+                    let clock = methods.clock;
+                    let (mut few, source) = (Vec::new(), (&*methods.registry, clock, clock.now_ms()));
                     if !finding.look(question, source, until, |session, _| few.push(session.clone())) {
                         return Next::End;
                     }

@@ -238,3 +238,63 @@ fn a_hostile_pattern_gives_way_and_is_never_held_against_sessions_on_a_socket_s_
     assert!(steps > 3, "{steps}");
     assert!(out.starts_with(br#"{"items":[],"metadata":{"total":200,"matching":0,"#));
 }
+
+#[test]
+fn a_hundred_who_ask_the_same_at_once_cost_one_selection() {
+    let mut random = StdRng::seed_from_u64(11);
+    let methods = methods();
+    let _members: Vec<_> = (0..600).map(|n| join(&methods, &format!("s{n:03}"), &mut random)).collect();
+    let source = |shape, asked: Value| {
+        let asked: ListSessions = serde_json::from_value(asked).unwrap();
+        list(&methods, asked.read().unwrap(), shape).unwrap()
+    };
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_time().build().unwrap();
+    let workshop = Workshop::new(2, Duration::from_secs(60));
+    let answers = |shape, asked: Value| {
+        let asking: Vec<_> = (0..100)
+            .map(|_| {
+                let (mut source, workshop) = (Some(source(shape, asked.clone())), workshop.clone());
+                runtime.spawn(async move {
+                    let (mut out, mut is_first) = (Vec::new(), true);
+                    while source.is_some() {
+                        workshop.make_part(&mut source, is_first, &mut out).await.unwrap();
+                        is_first = false;
+                    }
+                    out
+                })
+            })
+            .collect();
+        runtime.block_on(futures::future::join_all(asking)).into_iter().map(Result::unwrap).collect()
+    };
+    let turns = || methods.snapshots.lists.turns();
+    let asked = json!({"sortBy": "desc(totalBytesSent)", "maxAgeMs": 10_000, "limit": 10});
+    let pages: Vec<Vec<u8>> = answers(Shape::Json, asked.clone());
+    let page: Value = serde_json::from_slice(&pages[0]).unwrap();
+    for other in &pages {
+        let other: Value = serde_json::from_slice(other).unwrap();
+        assert_eq!((ids(&other), &other["metadata"]), (ids(&page), &page["metadata"]));
+    }
+    assert_eq!((turns(), ids(&page).len()), (1, 10));
+    // Of the same question, another form and all of it: the same selection.
+    let whole: Vec<Vec<u8>> =
+        answers(Shape::Ndjson, json!({"sortBy": "desc(totalBytesSent)", "maxAgeMs": 10_000, "limit": -1}));
+    let lines = |text: &Vec<u8>| text.iter().filter(|byte| **byte == b'\n').count();
+    assert!(whole.iter().all(|whole| lines(whole) == 600));
+    assert_eq!(turns(), 1);
+    let _: Vec<Vec<u8>> = answers(Shape::Ndjson, json!({"filter": {"username": "ann"}, "maxAgeMs": 10_000}));
+    assert_eq!(turns(), 2, "another question");
+    let _: Vec<Vec<u8>> = answers(Shape::Json, json!({"limit": 10}));
+    assert_eq!(turns(), 2, "nobody asked for less than the newest");
+    let alone = Question::default();
+    let key = |caller: &Caller| Key::new(caller, &alone, "");
+    let masked = |project: Option<&str>| {
+        let hash = crate::config::tokens::TokenHash::of(b"");
+        let scopes = vec![crate::config::tokens::Scope::Read];
+        let project = project.map(str::to_owned);
+        let token = crate::config::tokens::AdminToken { name: "t".to_owned(), hash, scopes, project };
+        Caller::new(([127, 0, 0, 1], 1).into(), Some(token.into()))
+    };
+    let keys = [key(&methods.caller), key(&masked(None)), key(&masked(Some("p")))];
+    assert!(keys[0] != keys[1] && keys[1] != keys[2], "who sees less shares with nobody who sees more");
+}

@@ -3,9 +3,12 @@
 use super::{
     Settings,
     lists::{hosts, origins},
-    more_than_nothing,
+    more_than_nothing, span,
 };
-use crate::{cli::Failure, config::AdminConfig};
+use crate::{
+    cli::Failure,
+    config::{AdminConfig, MAX_SNAPSHOT_AGE},
+};
 
 impl Settings {
     /// What the admin plane goes by, with so many places for connections.
@@ -19,6 +22,11 @@ impl Settings {
         if max_concurrent_lists == 0 {
             return Err(Failure::Usage("max-concurrent-lists must be more than 0".to_owned()));
         }
+        let snapshot_max_age = span(self.snapshot_max_age, admin.snapshot_max_age);
+        if snapshot_max_age > MAX_SNAPSHOT_AGE {
+            let message = format!("snapshot-max-age must be {MAX_SNAPSHOT_AGE:?} at most");
+            return Err(Failure::Usage(message));
+        }
         Ok(AdminConfig {
             tokens: self.admin_tokens.clone(),
             audit_log: self.audit_log.clone(),
@@ -28,6 +36,7 @@ impl Settings {
             max_query_sockets: places * 3 / 4,
             max_concurrent_lists,
             max_list_time: more_than_nothing("max-list-time", self.max_list_time, admin.max_list_time)?,
+            snapshot_max_age,
             write_timeout: more_than_nothing("write-timeout", self.write_timeout, admin.write_timeout)?,
             ..admin
         })
