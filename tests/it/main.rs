@@ -20,5 +20,6 @@ mod readme;
 mod real_clients;
 mod scripting;
 mod sharing;
+mod stalled;
 mod tabs;
 mod tokens;

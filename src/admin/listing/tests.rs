@@ -1,3 +1,5 @@
+mod differential;
+
 use std::{collections::BTreeSet, time::Duration};
 
 use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
@@ -7,7 +9,7 @@ use crate::{
     admin::{audit::Audit, caller::Caller, source::Workshop},
     edge::clock::Clock,
     session::{
-        Came, Joining, Membership, Registry, Rules,
+        Came, Joining, Membership, Registry, Rules, SessionScope,
         tests::{close, joining},
     },
 };
