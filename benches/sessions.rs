@@ -24,6 +24,7 @@ pub fn joining(n: usize, users: usize) -> Joining {
             project: "plant".into(),
             scope: SessionScope::Browser,
             client_address: "10.0.0.7".parse().expect("an address"),
+            peer_address: "10.0.0.7".parse().expect("an address"),
             user_agent: "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/99.0"
                 .into(),
         },
@@ -31,7 +32,7 @@ pub fn joining(n: usize, users: usize) -> Joining {
         page_path: None,
         resume: None,
         expires_ms: None,
-        wants_token: false,
+        speaks_headcount: false,
         outlet: Arc::new(Deaf),
     }
 }

@@ -84,6 +84,9 @@
 //! - **A list is put in order as far as it is shown** (`admin/select.rs`), by values that were read once: an order by
 //!   what changes meanwhile would be none. A snapshot keeps the sessions themselves and not their rows, so that it is
 //!   small; a session that is held so has its final state.
+//! - **Those who ask the same at about the same time share what was selected, not what is written** (`admin/sharing.rs`):
+//!   one selects, the others wait without a place, and each writes the values of its own moment, a few rows at a time.
+//!   The plain array alone is shared as it was written, in bounded memory: writing it is all the work there is.
 //! - **The clock is coarse** (`edge/clock.rs`): it moves with the kernel's tick, every few milliseconds, so that reading it
 //!   costs next to nothing and an idle server does nothing to keep it.
 //! - **A resume token carries the session's id in the clear**, before its 128 secret bits: the session is found by what
@@ -92,7 +95,7 @@
 //!   secret lets everybody sign. The file is polled, which finds a replaced link on any file system.
 //! - **What proxies wrote is read from its end.** There the nearest one wrote; left of it a client may have put anything,
 //!   such as a quote that is never closed, and none of it may hide what the proxy added.
-//! - **What a caller may not see is not there for them** (`admin/caller.rs`): the same rows and the same filters, over
+//! - **What a caller may not see is not there for them** (`admin/view.rs`): the same rows and the same filters, over
 //!   masked values and fewer sessions, and no second set of answers that could forget something.
 //! - **A failing connection is read on after its close frame**: a socket closed with unread data is reset, and the
 //!   reset may destroy the frame that says why.

@@ -97,13 +97,12 @@ pub(super) fn close_by_ids(
 pub(super) fn close_page(methods: &Methods, asked: &ClosePage) -> Done<Terminated> {
     let ClosePage { session_id, page_id, message } = asked;
     let words = message.as_deref().unwrap_or_default();
-    if !methods.is_live(session_id) {
-        return Err(no_session(session_id));
+    let Some(session) = methods.session(session_id) else { return Err(no_session(session_id)) };
+    match methods.registry.close_page(&session, page_id, words, methods.clock.now_ms()) {
+        None => Err(no_session(session_id)),
+        Some(false) => Err(no_page(session_id, page_id)),
+        Some(true) => Ok(Ok(Terminated { terminated: 1 })),
     }
-    if !methods.registry.close_page(session_id, page_id, words, methods.clock.now_ms()) {
-        return Err(no_page(session_id, page_id));
-    }
-    Ok(Ok(Terminated { terminated: 1 }))
 }
 
 pub(super) fn send_message(methods: &Methods, asked: SendMessage) -> Done<Delivered> {

@@ -67,14 +67,14 @@ pub(super) struct Bulk {
 }
 
 impl Bulk {
-    /// For a caller who may see all.
+    /// To those of the sessions that the caller sees.
     pub(super) fn new(
         methods: Methods,
         question: Question,
         deed: Deed,
         (action, asked): (&str, Value),
     ) -> Self {
-        let selecting = question.select(&methods.registry, methods.clock.now_ms());
+        let selecting = question.select(&methods.registry, methods.caller.view(), methods.clock.now_ms());
         Self { methods, question, selecting, deed, asked: Some((action.to_owned(), asked)) }
     }
 
@@ -96,7 +96,7 @@ impl Source for Bulk {
     fn looks(&self) -> usize {
         /// Ending a session takes about so many times as long as writing its row of getSessionInfo.
         const DEARER: usize = 16;
-        self.question.looks(&self.methods.registry).saturating_mul(DEARER)
+        self.question.looks(&self.methods.registry, self.methods.caller.view()).saturating_mul(DEARER)
     }
 
     fn has_effect(&self) -> bool {
@@ -104,8 +104,8 @@ impl Source for Bulk {
     }
 
     fn write_part(&mut self, out: &mut Vec<u8>) -> bool {
-        let Methods { registry, clock, .. } = &self.methods;
-        if self.selecting.go_on(&self.question, (registry, *clock), a_while()) {
+        let Methods { registry, clock, caller, .. } = &self.methods;
+        if self.selecting.go_on(&self.question, (registry, *clock, caller.view()), a_while()) {
             return true;
         }
         let sessions = self.selecting.take();

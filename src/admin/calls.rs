@@ -97,7 +97,7 @@ impl Methods {
         let done = done.and_then(|done| match done {
             Ok(result) => Ok(Ok(serde_json::to_value(result).unwrap_or_default())),
             // How many a filter picks tells of each session what it is asked for.
-            Err(job) => self.caller.must_see_all().map(|()| Err(job)).map_err(Error::from),
+            Err(job) => self.caller.must_have(Scope::Read).map(|()| Err(job)).map_err(Error::from),
         });
         match done {
             Ok(Err((question, deed))) => {

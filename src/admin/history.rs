@@ -8,12 +8,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{
-    caller::Caller,
     http,
     methods::Methods,
     rest::{is_condition, number, unknown},
     rpc::Error,
     source::{Source, a_while},
+    view::{Mask, View},
 };
 use crate::{
     config::tokens::Scope,
@@ -134,8 +134,8 @@ struct Item<'a> {
 struct Seen<'a> {
     ended: &'a EndedSession,
     clock: Clock,
-    /// A filter is held against what they may see: it finds out no more.
-    caller: &'a Caller,
+    /// A filter is held against what is shown: it finds out no more.
+    mask: Mask,
 }
 
 /// The fields that a filter may name: those of [`Item`], by the same names.
@@ -186,15 +186,15 @@ impl Record for Seen<'_> {
     }
 
     fn value(&self, column: Column) -> Value<'_> {
-        let Self { ended, clock, caller } = self;
+        let Self { ended, clock, mask } = self;
         let who = &ended.who;
         match column {
             Column::Id => Value::Text(who.id()),
             Column::Username => Value::Text(who.username()),
             Column::Project => Value::Text(who.project()),
             Column::SessionScope => Value::Text(who.scope().as_str()),
-            Column::ClientAddress => Value::Address(caller.address(who.client_address())),
-            Column::UserAgent => Value::Text(caller.user_agent(who.user_agent())),
+            Column::ClientAddress => Value::Address(mask.address(who.client_address())),
+            Column::UserAgent => Value::Text(mask.user_agent(who.user_agent())),
             Column::Authorized => Value::Bool(ended.authorized),
             Column::ConnectedAt => Value::Time(clock.unix_ms(ended.began_ms)),
             Column::EndedAt => Value::Time(clock.unix_ms(ended.ended_ms)),
@@ -229,7 +229,7 @@ struct Answer<'a> {
 struct History {
     registry: Arc<Registry>,
     clock: Clock,
-    caller: Caller,
+    view: View,
     asked: Asked,
     looking: Option<Looking>,
 }
@@ -247,8 +247,8 @@ struct Looking {
 
 /// The answer to `getHistory`.
 pub(super) fn get_history(methods: &Methods, asked: Asked) -> Box<dyn Source> {
-    let (registry, clock, caller) = (methods.registry.clone(), methods.clock, methods.caller.clone());
-    Box::new(History { registry, clock, caller, asked, looking: None })
+    let (registry, view) = (methods.registry.clone(), methods.caller.view().clone());
+    Box::new(History { registry, clock: methods.clock, view, asked, looking: None })
 }
 
 impl Source for History {
@@ -262,11 +262,11 @@ impl Source for History {
     }
 
     fn write_part(&mut self, out: &mut Vec<u8>) -> bool {
-        let (clock, caller, asked, until) = (self.clock, &self.caller, &self.asked, a_while());
+        let (clock, mask, asked, until) = (self.clock, self.view.mask(), &self.asked, a_while());
         let mut looking = self.looking.take().unwrap_or_else(|| self.begin());
         for ended in &mut looking.ended {
             if asked.ended.contains(&clock.unix_ms(ended.ended_ms))
-                && asked.filter.matches(&Seen { ended: &ended, clock, caller })
+                && asked.filter.matches(&Seen { ended: &ended, clock, mask })
             {
                 looking.matching += 1;
                 if looking.found.len() < asked.most {
@@ -280,7 +280,7 @@ impl Source for History {
         }
         let Looking { total, forgotten, matching, .. } = looking;
         let metadata = Metadata { total, matching, limit: asked.limit, forgotten };
-        let items = looking.found.iter().map(|ended| item(ended, clock, caller)).collect();
+        let items = looking.found.iter().map(|ended| item(ended, clock, mask)).collect();
         serde_json::to_writer(out, &Answer { items, metadata }).expect("rows are plain data");
         false
     }
@@ -289,20 +289,20 @@ impl Source for History {
 impl History {
     fn begin(&self) -> Looking {
         let (mut ended, forgotten) = self.registry.ended();
-        ended.retain(|ended| self.caller.sees_ended(ended));
+        ended.retain(|ended| self.view.sees(&ended.who));
         Looking { total: ended.len(), ended: ended.into_iter(), forgotten, ..Looking::default() }
     }
 }
 
-fn item<'a>(ended: &'a EndedSession, clock: Clock, caller: &Caller) -> Item<'a> {
+fn item<'a>(ended: &'a EndedSession, clock: Clock, mask: Mask) -> Item<'a> {
     let who = &ended.who;
     Item {
         id: who.id(),
         username: who.username(),
         project: who.project(),
         session_scope: who.scope(),
-        client_address: caller.address(who.client_address()),
-        user_agent: caller.user_agent(who.user_agent()),
+        client_address: mask.address(who.client_address()),
+        user_agent: mask.user_agent(who.user_agent()),
         authorized: ended.authorized,
         connected_at: clock.rfc3339(ended.began_ms),
         ended_at: clock.rfc3339(ended.ended_ms),

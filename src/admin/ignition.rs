@@ -15,6 +15,7 @@ use super::{
     rest::{only, path_id, read, terminate},
 };
 use crate::{
+    config::tokens::Scope,
     edge::refusal,
     session::{Session, SessionScope, text::shown},
 };
@@ -70,7 +71,7 @@ pub(super) async fn delete_designer(
 
 /// There are no Vision clients here; tools that ask for every family are told so.
 pub(super) async fn vision_clients(Extension(methods): Extension<Methods>, request: Request) -> Answer {
-    methods.caller.must_see_all()?;
+    methods.caller.must_have(Scope::Read)?;
     let asked = read(request.uri(), &PARAMETERS, Shape::Ignition)?;
     let metadata = json!({"total": 0, "matching": 0, "limit": asked.limit, "offset": asked.offset});
     Ok(ok(json!({"items": [], "metadata": metadata}).to_string()))

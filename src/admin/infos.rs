@@ -7,10 +7,10 @@ use futures::future::BoxFuture;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
-    caller::Caller,
     methods::{Methods, SessionInfoFilters},
     sharing::{Share, Sharing, Turn},
     source::{PART_BYTES, Source},
+    view::View,
 };
 use crate::session::Listing;
 
@@ -31,15 +31,13 @@ pub(super) struct Infos {
 /// The filters, and how much the caller sees.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
-    project: Option<String>,
-    is_masked: bool,
+    view: View,
     filters: SessionInfoFilters,
 }
 
 impl Key {
-    pub(super) fn new(caller: &Caller, filters: &SessionInfoFilters) -> Self {
-        let project = caller.project().map(str::to_owned);
-        Self { project, is_masked: caller.is_masked(), filters: filters.clone() }
+    pub(super) fn new(view: &View, filters: &SessionInfoFilters) -> Self {
+        Self { view: view.clone(), filters: filters.clone() }
     }
 }
 

@@ -4,10 +4,11 @@ use std::{cell::OnceCell, io::Write, sync::Arc};
 
 use serde_json::json;
 
+use super::view::Mask;
 use crate::{
     edge::clock::Clock,
     session::{
-        Counts, Session, Standing, Who,
+        Counts, SUBPROTOCOL, Session, Standing, Who,
         filter::{Field, Kind, Record, Texts, Value},
         text::shown,
     },
@@ -127,25 +128,26 @@ impl Fields {
     }
 }
 
-/// A session at one moment. What changes is read when it is first asked for, and then stays.
+/// A session at one moment, as somebody sees it. What changes is read when it is first asked for, and then stays.
 pub(super) struct Seen<'a> {
     session: &'a Session,
     clock: Clock,
     now_ms: u64,
+    mask: Mask,
     counts: OnceCell<Counts>,
     standing: OnceCell<Standing>,
 }
 
 impl<'a> Seen<'a> {
-    pub(super) fn new(session: &'a Session, clock: Clock, now_ms: u64) -> Self {
-        Self { session, clock, now_ms, counts: OnceCell::new(), standing: OnceCell::new() }
+    pub(super) fn new(session: &'a Session, clock: Clock, now_ms: u64, mask: Mask) -> Self {
+        Self { session, clock, now_ms, mask, counts: OnceCell::new(), standing: OnceCell::new() }
     }
 
     /// As a row shows it: one that has ended, as it was then.
-    pub(super) fn for_row(session: &'a Session, clock: Clock, now_ms: u64) -> Self {
+    pub(super) fn for_row(session: &'a Session, clock: Clock, now_ms: u64, mask: Mask) -> Self {
         let standing = session.standing();
         let now_ms = standing.ended_ms.map_or(now_ms, |ended_ms| ended_ms.min(now_ms));
-        Self { standing: OnceCell::from(standing), ..Self::new(session, clock, now_ms) }
+        Self { standing: OnceCell::from(standing), ..Self::new(session, clock, now_ms, mask) }
     }
 
     pub(super) fn standing(&self) -> &Standing {
@@ -159,6 +161,12 @@ impl<'a> Seen<'a> {
     /// Milliseconds from a moment until now. It may be a little later than now: sessions go on meanwhile.
     fn since(&self, at_ms: u64) -> u64 {
         self.now_ms.saturating_sub(at_ms)
+    }
+
+    fn bytes_per_second(&self) -> u64 {
+        // Its times stand still at its end, and nothing comes any more.
+        let has_ended = self.standing.get().is_some_and(|standing| standing.ended_ms.is_some());
+        if has_ended { 0 } else { self.session.bytes_per_second(self.now_ms) }
     }
 
     /// The session as a JSON object of these keys.
@@ -240,19 +248,27 @@ impl Record for Seen<'_> {
             },
             Column::BytesReceived => Value::Number(self.counts().bytes_received),
             Column::MessagesSent => Value::Number(self.counts().messages_sent),
-            fixed => value_of(session.who(), fixed),
+            Column::BytesPerSecond => Value::Number(self.bytes_per_second()),
+            Column::RttMs => match session.rtt_ms() {
+                Some(ms) => Value::Number(ms.into()),
+                None => Value::Null,
+            },
+            Column::Subprotocol if self.standing().speaks_headcount => Value::Text(SUBPROTOCOL),
+            Column::Subprotocol => Value::Null,
+            fixed => value_of(session.who(), fixed, self.mask),
         }
     }
 }
 
-/// The value of a field that never changes; none for those that do, and for those that nobody measures yet.
-fn value_of(who: &Who, column: Column) -> Value<'_> {
+/// The value of a field that never changes; none for those that do.
+fn value_of(who: &Who, column: Column, mask: Mask) -> Value<'_> {
     match column {
-        Column::UserAgent => Value::Text(who.user_agent()),
+        Column::UserAgent => Value::Text(mask.user_agent(who.user_agent())),
         Column::Id => Value::Text(who.id()),
         Column::Username => Value::Text(who.username()),
         Column::Project => Value::Text(who.project()),
-        Column::ClientAddress => Value::Address(who.client_address()),
+        Column::ClientAddress => Value::Address(mask.address(who.client_address())),
+        Column::PeerAddress => Value::Address(mask.address(who.peer_address())),
         Column::SessionScope => Value::Text(who.scope().as_str()),
         Column::Node => Value::Text(NODE),
         _ => Value::Null,
@@ -270,8 +286,9 @@ pub(super) struct Keyed {
 #[derive(Clone, Copy, Debug)]
 enum Key {
     /// It never changes, so it is asked for when it is needed.
-    Fixed,
+    Fixed(Mask),
     Null,
+    Headcount,
     Number(u64),
     Bool(bool),
     Time(i64),
@@ -281,7 +298,8 @@ impl Keyed {
     /// `session` as it was seen, to be sorted by `column`.
     pub(super) fn new(session: &Arc<Session>, seen: &Seen<'_>, column: Option<Column>) -> Self {
         let key = match column.map(|column| seen.value(column)) {
-            None | Some(Value::Text(_) | Value::Address(_)) => Key::Fixed,
+            Some(Value::Text(_)) if column == Some(Column::Subprotocol) => Key::Headcount,
+            None | Some(Value::Text(_) | Value::Address(_)) => Key::Fixed(seen.mask),
             Some(Value::Null | Value::Texts(_)) => Key::Null,
             Some(Value::Number(number)) => Key::Number(number),
             Some(Value::Bool(truth)) => Key::Bool(truth),
@@ -300,8 +318,9 @@ impl Record for Keyed {
 
     fn value(&self, column: Column) -> Value<'_> {
         match self.key {
-            Key::Fixed => value_of(self.session.who(), column),
+            Key::Fixed(mask) => value_of(self.session.who(), column, mask),
             Key::Null => Value::Null,
+            Key::Headcount => Value::Text(SUBPROTOCOL),
             Key::Number(number) => Value::Number(number),
             Key::Bool(truth) => Value::Bool(truth),
             Key::Time(at) => Value::Time(at),

@@ -30,6 +30,7 @@ use super::{
 };
 use crate::{
     config::MAX_SNAPSHOT_AGE,
+    config::tokens::Scope,
     session::{
         Session,
         filter::{Filter, Invalid, Record, Value as FieldValue},
@@ -197,13 +198,13 @@ fn names(value: Option<Value>) -> Result<Fields, NoList> {
     Fields::read(names.ok_or_else(wrong)?).map_err(NoList::Invalid)
 }
 
-/// The answer, part by part, for a caller who may see all.
+/// The answer, part by part, of what the caller sees.
 pub(super) fn list(methods: &Methods, asked: Asked, shape: Shape) -> Result<Box<dyn Source>, NoList> {
-    methods.caller.must_see_all()?;
+    methods.caller.must_have(Scope::Read)?;
     let snapshot = match &asked.snapshot_id {
         None => None,
         Some(id) => {
-            let kept = methods.snapshots.get(id, methods.clock.now_ms());
+            let kept = methods.snapshots.get(id, methods.caller.view(), methods.clock.now_ms());
             let snapshot = kept.ok_or_else(|| {
                 let shown = shown(id);
                 NoList::Expired(format!(
@@ -265,13 +266,13 @@ impl Source for List {
         if max_age.is_zero() || !matches!(self.stage, Stage::New) {
             return None;
         }
-        let key = Key::new(caller, &self.asked.question, &self.asked.written);
+        let key = Key::new(caller.view(), &self.asked.question, &self.asked.written);
         match snapshots.lists.ask(&key, max_age, (self.asked_ms, clock.now_ms())) {
             Share::Wait(other) => return Some(other),
             Share::Alone => {}
             Share::Found(snapshot) => self.stage = Stage::Shared(snapshot),
             Share::Make(turn) => {
-                let selecting = self.asked.question.select(registry, turn.began_ms);
+                let selecting = self.asked.question.select(registry, caller.view(), turn.began_ms);
                 self.stage = Stage::Selecting(selecting, Some(turn));
             }
         }
@@ -282,11 +283,13 @@ impl Source for List {
         /// Writing a session takes about so many times as long as a row of getSessionInfo.
         const DEARER: usize = 4;
         match &self.stage {
-            Stage::New | Stage::Selecting(..) => self.asked.question.looks(&self.methods.registry),
+            Stage::New | Stage::Selecting(..) => {
+                self.asked.question.looks(&self.methods.registry, self.methods.caller.view())
+            }
             Stage::Kept(snapshot) | Stage::Shared(snapshot) => snapshot.matching.saturating_mul(DEARER),
             Stage::Writing(begun) => match begun.rows.left() {
                 Some(rows) => rows.saturating_mul(DEARER),
-                None => self.asked.question.looks(&self.methods.registry),
+                None => self.asked.question.looks(&self.methods.registry, self.methods.caller.view()),
             },
         }
     }
@@ -310,8 +313,8 @@ impl Source for List {
 impl List {
     /// What is to be written; `None` if that is not known by then.
     fn begin(&mut self, until: Instant) -> Option<Begun> {
-        let Methods { registry, clock, .. } = &self.methods;
-        let question = &self.asked.question;
+        let Methods { registry, clock, caller, .. } = &self.methods;
+        let (question, view) = (&self.asked.question, caller.view());
         let (mut selecting, turn) = match std::mem::replace(&mut self.stage, Stage::New) {
             Stage::Writing(begun) => return Some(begun),
             Stage::Kept(snapshot) => return Some(self.page_of(snapshot, true)),
@@ -319,24 +322,24 @@ impl List {
             Stage::Selecting(selecting, turn) => (selecting, turn),
             // Nothing has to be known of all before the first can be written.
             Stage::New if self.is_whole(usize::MAX) && !question.is_ordered() => {
-                return Some(Begun::new(Rows::found(question.find(registry)), None, clock.now_ms()));
+                return Some(Begun::new(Rows::found(question.find(registry, view)), None, clock.now_ms()));
             }
-            Stage::New => (question.select(registry, clock.now_ms()), None),
+            Stage::New => (question.select(registry, view, clock.now_ms()), None),
         };
-        if selecting.go_on(question, (registry, *clock), until) {
+        if selecting.go_on(question, (registry, *clock, view), until) {
             self.stage = Stage::Selecting(selecting, turn);
             return None;
         }
         let taken_ms = selecting.taken_ms;
         let selected = selecting.into_ordered(question);
         // Some may have left since the last was looked at.
-        let total = registry.len().max(selected.len());
+        let total = view.live(registry).max(selected.len());
         if turn.is_none() && !self.is_to_be_kept(selected.len()) {
             let counts = Some((total, selected.len()));
             let rows = selected.into_page(self.asked.offset, self.most());
             return Some(Begun::new(Rows::these(rows), counts, taken_ms));
         }
-        let snapshot = Snapshot::new((total, selected), taken_ms, self.asked.written.clone());
+        let snapshot = Snapshot::new((total, selected), taken_ms, (view, &self.asked.written));
         if let Some(turn) = turn {
             turn.made(snapshot.clone(), snapshot.matching);
         }
@@ -374,7 +377,7 @@ impl List {
     /// Writes a part of the rows, or as many as are found by then; `false` if there are no more.
     fn write_rows(&self, begun: &mut Begun, until: Instant, out: &mut Vec<u8>) -> bool {
         let (shape, fields, clock) = (self.shape, &self.asked.fields, self.methods.clock);
-        let now_ms = clock.now_ms();
+        let (now_ms, mask) = (clock.now_ms(), self.methods.caller.view().mask());
         while out.len() < PART_BYTES {
             let session = match begun.rows.next(&self.asked.question, &self.methods, until) {
                 Next::Row(session) => session,
@@ -388,7 +391,7 @@ impl List {
                 out.push(b',');
             }
             begun.written += 1;
-            let seen = Seen::for_row(&session, clock, now_ms);
+            let seen = Seen::for_row(&session, clock, now_ms, mask);
             match shape {
                 Shape::Csv => csv::write_row(&seen, fields, out),
                 Shape::Designers => write_designer(&seen, out),
@@ -414,7 +417,8 @@ impl List {
     /// What is written after the last row.
     fn tail(&self, begun: &Begun) -> String {
         let Asked { limit, offset, .. } = &self.asked;
-        let counts = || (self.methods.registry.len().max(begun.written), begun.written);
+        let live = || self.methods.caller.view().live(&self.methods.registry);
+        let counts = || (live().max(begun.written), begun.written);
         let (total, matching) = begun.counts.unwrap_or_else(counts);
         let page = format!(r#""total":{total},"matching":{matching},"limit":{limit},"offset":{offset}"#);
         match self.shape {
@@ -457,16 +461,22 @@ fn write_designer(seen: &Seen<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(br#","timeout":null,"memory":null,"timezone":null}"#);
 }
 
+/// One session as the caller sees it at this moment.
+fn seen<'a>(methods: &Methods, session: &'a Session) -> Seen<'a> {
+    let clock = methods.clock;
+    Seen::for_row(session, clock, clock.now_ms(), methods.caller.view().mask())
+}
+
 /// One session with these keys.
 pub(super) fn item(methods: &Methods, session: &Session, fields: &Fields) -> Vec<u8> {
     let mut out = Vec::new();
-    Seen::for_row(session, methods.clock, methods.clock.now_ms()).write_json(fields, &mut out);
+    seen(methods, session).write_json(fields, &mut out);
     out
 }
 
 /// The pages of one session, each with the keys that an item has for it.
 pub(super) fn pages(methods: &Methods, session: &Session) -> Vec<u8> {
-    let items = Seen::for_row(session, methods.clock, methods.clock.now_ms()).pages();
+    let items = seen(methods, session).pages();
     let total = items.len();
     json!({"items": items, "metadata": {"total": total}}).to_string().into_bytes()
 }
@@ -474,7 +484,7 @@ pub(super) fn pages(methods: &Methods, session: &Session) -> Vec<u8> {
 /// The pages of one session as Ignition shows them.
 pub(super) fn ignition_pages(methods: &Methods, session: &Session) -> Vec<u8> {
     let clock = methods.clock;
-    let seen = Seen::for_row(session, clock, clock.now_ms());
+    let seen = seen(methods, session);
     let heard = match seen.value(Column::LastCommAt) {
         FieldValue::Time(at) => at,
         _ => 0,

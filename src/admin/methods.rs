@@ -8,8 +8,10 @@ use super::{
     infos,
     snapshots::Snapshots,
     source::{Source, Workshop},
+    view::Mask,
 };
 use crate::{
+    config::tokens::Scope,
     edge::clock::Clock,
     session::{Glob, Registry, Session},
 };
@@ -57,31 +59,27 @@ impl Methods {
     /// A live session that this caller may touch: for them, those of projects that they do not see are not live.
     /// To show it, there is [`shown`](Self::shown).
     pub(super) fn session(&self, id: &str) -> Option<Arc<Session>> {
-        self.registry.get(id).filter(|session| self.caller.sees_session(session))
+        self.registry.get(id).filter(|session| self.caller.sees(session))
     }
 
-    /// Whether a session is live, for this caller.
-    pub(super) fn is_live(&self, id: &str) -> bool {
-        self.session(id).is_some()
-    }
-
-    /// A live session, to be shown with all that there is to know of it.
+    /// The same to be shown.
     ///
     /// # Errors
     ///
-    /// The caller may not see all.
+    /// The caller may not ask who is connected.
     pub(super) fn shown(&self, id: &str) -> Result<Option<Arc<Session>>, Lacks> {
-        self.caller.must_see_all()?;
+        self.caller.must_have(Scope::Read)?;
         Ok(self.session(id))
     }
 
     /// The plain array of `getSessionInfo`.
     pub(super) fn session_info(&self, filters: SessionInfoFilters) -> Box<dyn Source> {
         let is_shared = !self.snapshots.max_age.is_zero();
-        let key = is_shared.then(|| infos::Key::new(&self.caller, &filters));
-        let list = self.caller.projects(filters.project).map(|project| {
+        let view = self.caller.view();
+        let key = is_shared.then(|| infos::Key::new(view, &filters));
+        let list = view.projects(filters.project).map(|project| {
             let list = self.registry.list(filters.username, project);
-            if self.caller.is_masked() { list.masked() } else { list }
+            if view.mask() == Mask::On { list.masked() } else { list }
         });
         infos::source(self, list, key)
     }

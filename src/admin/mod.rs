@@ -2,7 +2,8 @@
 //!
 //! [`methods`] is what can be asked, [`actions`] what can be done, [`audit`] where that is written down, [`history`] what has been; [`rpc`] and
 //! [`calls`] are how it is asked in JSON-RPC, pure text in and text out;
-//! [`http`] and [`query_socket`] carry it. [`gate`] says who may ask, [`caller`] what they may see and do.
+//! [`http`] and [`query_socket`] carry it. [`gate`] says who may ask, [`caller`] what they may
+//! do, [`view`] what they see, [`source`] how many are answered at a time, and [`sharing`] who is answered at once.
 
 mod actions;
 mod audit;
@@ -27,6 +28,7 @@ mod select;
 mod sharing;
 mod snapshots;
 mod source;
+mod view;
 
 use std::path::Path;
 

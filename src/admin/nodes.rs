@@ -33,7 +33,7 @@ pub(super) fn get_nodes(methods: &Methods) -> Vec<Node> {
         version: env!("CARGO_PKG_VERSION"),
         started_at: clock.rfc3339(0),
         uptime_ms: clock.now_ms(),
-        sessions: caller.project().map_or_else(|| registry.len(), |project| registry.in_project(project)),
+        sessions: caller.view().live(registry),
     }]
 }
 

@@ -41,13 +41,11 @@ use crate::{
         refusal::Refusal,
         websocket::{self, CLOSE_TIMEOUT, close_frame, close_frame_for},
     },
+    session::SUBPROTOCOL,
 };
 
 /// A request over the limit is answered, not cut off; one this many times over is.
 const HARD_LIMIT_FACTOR: usize = 4;
-
-/// What a client of this protocol offers.
-const SUBPROTOCOL: &str = "headcount.v1";
 
 /// The close code of a socket whose token was removed: as for clients whose token has expired (PROTOCOL 2.5).
 const TOKEN_GONE: u16 = 4005;

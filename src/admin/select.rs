@@ -2,7 +2,10 @@
 
 use std::{cmp::Ordering, ops::Range, sync::Arc, time::Instant, vec};
 
-use super::item::{Column, Keyed, Seen};
+use super::{
+    item::{Column, Keyed, Seen},
+    view::View,
+};
 use crate::{
     edge::clock::Clock,
     session::{
@@ -54,33 +57,32 @@ impl Question {
         self.filter.is_empty() && self.search.is_empty() && self.scope.is_none()
     }
 
-    /// How many sessions are looked at, about, or rather how many rows of getSessionInfo are written as fast.
-    pub(super) fn looks(&self, registry: &Registry) -> usize {
+    /// How many sessions are looked at for whoever sees this, about, or rather how many rows of getSessionInfo are
+    /// written as fast.
+    pub(super) fn looks(&self, registry: &Registry, view: &View) -> usize {
         /// Looking at a session, or writing it as an item.
         const DEARER: usize = 4;
         const ROWS_PER_US: usize = 10;
         let ids = self.filter.wanted_texts(Column::Id).map(|ids| ids.len());
-        let sessions = ids.unwrap_or_else(|| registry.len());
+        let sessions = ids.unwrap_or_else(|| view.live(registry));
         let each = DEARER + ROWS_PER_US * (self.filter.worst_us() + self.search.worst_us());
         sessions.saturating_mul(each)
     }
 
-    /// Begins to look for the sessions that fit.
-    pub(super) fn find(&self, registry: &Registry) -> Finding {
-        Finding { candidates: registry.candidates(&self.named()), next: Vec::new().into_iter() }
+    /// Begins to look for the sessions that are seen and that fit as they are seen.
+    pub(super) fn find(&self, registry: &Registry, view: &View) -> Finding {
+        let own = view.project().map(|own| vec![own]);
+        let named = Named {
+            ids: self.filter.wanted_texts(Column::Id),
+            usernames: self.filter.wanted_texts(Column::Username),
+            projects: own.or_else(|| self.filter.wanted_texts(Column::Project)),
+        };
+        Finding { candidates: registry.candidates(&named), next: Vec::new().into_iter() }
     }
 
     /// Begins to select them, for an order or a number of them, as they are at `now_ms`.
-    pub(super) fn select(&self, registry: &Registry, now_ms: u64) -> Selecting {
-        Selecting { finding: self.find(registry), rows: Vec::new(), taken_ms: now_ms }
-    }
-
-    fn named(&self) -> Named<'_> {
-        Named {
-            ids: self.filter.wanted_texts(Column::Id),
-            usernames: self.filter.wanted_texts(Column::Username),
-            projects: self.filter.wanted_texts(Column::Project),
-        }
+    pub(super) fn select(&self, registry: &Registry, view: &View, now_ms: u64) -> Selecting {
+        Selecting { finding: self.find(registry, view), rows: Vec::new(), taken_ms: now_ms }
     }
 
     fn fits(&self, session: &Session, seen: &Seen<'_>) -> bool {
@@ -105,8 +107,8 @@ impl Finding {
     pub(super) fn look(
         &mut self,
         question: &Question,
-        (registry, clock, now_ms): (&Registry, Clock, u64),
-        until: Instant,
+        (registry, clock, view): (&Registry, Clock, &View),
+        (now_ms, until): (u64, Instant),
         mut found: impl FnMut(&Arc<Session>, &Seen<'_>),
     ) -> bool {
         if self.next.len() == 0 {
@@ -114,8 +116,8 @@ impl Finding {
             self.next = next.into_iter();
         }
         for session in &mut self.next {
-            let seen = Seen::new(&session, clock, now_ms);
-            if question.fits(&session, &seen) {
+            let seen = Seen::new(&session, clock, now_ms, view.mask());
+            if view.sees(session.who()) && question.fits(&session, &seen) {
                 found(&session, &seen);
             }
             if Instant::now() >= until {
@@ -140,7 +142,7 @@ impl Selecting {
     pub(super) fn go_on(
         &mut self,
         question: &Question,
-        (registry, clock): (&Registry, Clock),
+        seen_by: (&Registry, Clock, &View),
         until: Instant,
     ) -> bool {
         let sorted_by = question.order.map(|order| order.field());
@@ -148,7 +150,7 @@ impl Selecting {
         loop {
             let found =
                 |session: &Arc<Session>, seen: &Seen<'_>| rows.push(Keyed::new(session, seen, sorted_by));
-            if !finding.look(question, (registry, clock, *taken_ms), until, found) {
+            if !finding.look(question, seen_by, (*taken_ms, until), found) {
                 return false;
             }
             if Instant::now() >= until {

@@ -1,7 +1,6 @@
 //! Lists that are kept for a while, so that they can be read page by page.
 //!
-//! A snapshot is bound to nobody: only callers who may see all make one or read on in one
-//! ([`Caller::must_see_all`](super::caller::Caller::must_see_all)), so nobody sees by it what they may not see anyway.
+//! A snapshot is for those who see what its maker saw ([`View`]). For all others there is none of its id.
 
 use std::{
     collections::VecDeque,
@@ -10,10 +9,10 @@ use std::{
 };
 
 use super::{
-    caller::Caller,
     infos::Infos,
     select::{Ordered, Question},
     sharing::{Sharing, Turn},
+    view::View,
 };
 use crate::{
     edge::clock::Clock,
@@ -37,6 +36,8 @@ pub(super) struct Snapshot {
     pub(super) id: String,
     /// How its question was written.
     pub(super) asked: String,
+    /// What whoever made it saw.
+    view: View,
     /// When it was made, in milliseconds of the server's clock.
     pub(super) taken_ms: u64,
     /// How many sessions were live then.
@@ -48,9 +49,20 @@ pub(super) struct Snapshot {
 
 impl Snapshot {
     /// What was selected out of so many at that moment.
-    pub(super) fn new((total, rows): (usize, Ordered), taken_ms: u64, asked: String) -> Arc<Self> {
-        let id = uuid::Uuid::new_v4().to_string();
-        Arc::new(Self { id, asked, taken_ms, total, matching: rows.len(), rows: Mutex::new(rows) })
+    pub(super) fn new(
+        (total, rows): (usize, Ordered),
+        taken_ms: u64,
+        (view, asked): (&View, &str),
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            id: uuid::Uuid::new_v4().to_string(),
+            asked: asked.to_owned(),
+            view: view.clone(),
+            taken_ms,
+            total,
+            matching: rows.len(),
+            rows: Mutex::new(rows),
+        })
     }
 
     /// A page of it.
@@ -73,8 +85,7 @@ pub(super) struct Snapshots {
 /// A question, and whatever makes its answer another one: who asks sees more or less.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
-    project: Option<String>,
-    is_masked: bool,
+    view: View,
     scope: Option<SessionScope>,
     asked: String,
 }
@@ -84,9 +95,8 @@ pub(super) type Selects = Turn<Key, Arc<Snapshot>>;
 
 impl Key {
     /// A question that was written so.
-    pub(super) fn new(caller: &Caller, question: &Question, asked: &str) -> Self {
-        let project = caller.project().map(str::to_owned);
-        Self { project, is_masked: caller.is_masked(), scope: question.scope(), asked: asked.to_owned() }
+    pub(super) fn new(view: &View, question: &Question, asked: &str) -> Self {
+        Self { view: view.clone(), scope: question.scope(), asked: asked.to_owned() }
     }
 }
 
@@ -141,11 +151,11 @@ impl Snapshots {
         true
     }
 
-    /// The snapshot of this id, if it is kept.
-    pub(super) fn get(&self, id: &str, now_ms: u64) -> Option<Arc<Snapshot>> {
+    /// The snapshot of this id, if it is kept and its maker saw just this.
+    pub(super) fn get(&self, id: &str, view: &View, now_ms: u64) -> Option<Arc<Snapshot>> {
         let mut kept = self.lock();
         kept.forget(now_ms);
-        let at = kept.snapshots.iter().position(|(_, snapshot)| snapshot.id == id)?;
+        let at = kept.snapshots.iter().position(|(_, kept)| kept.id == id && kept.view == *view)?;
         let (_, snapshot) = kept.snapshots.remove(at)?;
         kept.snapshots.push_back((now_ms, snapshot.clone()));
         Some(snapshot)

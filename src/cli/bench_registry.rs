@@ -233,6 +233,7 @@ impl Crowd {
 fn joining(n: usize, sessions: usize, outlet: &Arc<dyn Outlet>) -> Joining {
     let is_billy = n.is_multiple_of(sessions / BILLYS) && n / (sessions / BILLYS) < BILLYS;
     let username = if is_billy { "billy".to_owned() } else { format!("user{}", n % (sessions / 4)) };
+    let address = Ipv4Addr::from_bits(0x0a00_0000 | u32::try_from(n % 0x00ff_ffff).unwrap_or(0)).into();
     let browser = format!(
         "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{}.0.8078.73 Safari/537.36",
         100 + n % 50
@@ -244,15 +245,15 @@ fn joining(n: usize, sessions: usize, outlet: &Arc<dyn Outlet>) -> Joining {
             authorized: false,
             project: format!("plant-{}", n % 20).into(),
             scope: SessionScope::Browser,
-            client_address: Ipv4Addr::from_bits(0x0a00_0000 | u32::try_from(n % 0x00ff_ffff).unwrap_or(0))
-                .into(),
+            client_address: address,
+            peer_address: address,
             user_agent: browser.into(),
         },
         page_id: format!("{:08x}", n.wrapping_mul(0x9e37_79b9) & 0xffff_ffff).into(),
         page_path: None,
         resume: None,
         expires_ms: None,
-        wants_token: false,
+        speaks_headcount: false,
         outlet: outlet.clone(),
     }
 }

@@ -14,6 +14,8 @@ pub(super) struct Peer {
     pub(super) address: IpAddr,
     /// Whether it is a trusted proxy, whose word on others is taken.
     pub(super) is_trusted: bool,
+    /// Who has made the connection, for whomever.
+    pub(super) connected_from: IpAddr,
 }
 
 impl Peer {
@@ -21,7 +23,7 @@ impl Peer {
     pub(super) fn at(address: IpAddr, trusted: &TrustedProxies) -> Self {
         // An IPv4 client of a dual-stack listener is that IPv4 client.
         let address = address.to_canonical();
-        Self { address, is_trusted: trusted.contains(address) }
+        Self { address, is_trusted: trusted.contains(address), connected_from: address }
     }
 
     /// The client that this request is for.

@@ -36,7 +36,9 @@ where
         return Err(bad("no PROXY protocol header came"));
     };
     Ok(match announced {
-        Announced::Client(address) => Peer::at(address, trusted),
+        Announced::Client(address) => {
+            Peer { connected_from: proxy.connected_from, ..Peer::at(address, trusted) }
+        }
         Announced::Itself => proxy,
         // It is somebody, so the proxy's own name and address are the best we have, but its headers are anybody's.
         Announced::Somebody => Peer { is_trusted: false, ..proxy },
@@ -119,7 +121,8 @@ mod tests {
     fn check(header: &[u8], address: &str, is_trusted: bool) {
         let bytes = [header, b"GET"].concat();
         let (peer, rest) = after(&bytes);
-        let expected = Peer { address: address.parse().unwrap(), is_trusted };
+        let [address, connected_from] = [address, "10.0.0.1"].map(|address| address.parse().unwrap());
+        let expected = Peer { address, is_trusted, connected_from };
         assert_eq!((peer, &*rest), (Ok(expected), &b"GET"[..]), "{:?}", String::from_utf8_lossy(header));
     }
 

@@ -18,11 +18,8 @@ use crate::{
         refusal::{self, Body, Refusal},
         websocket,
     },
-    session::{Identity, JoinError, Joining, Membership, SessionScope, UNAUTHENTICATED, text},
+    session::{Identity, JoinError, Joining, Membership, SUBPROTOCOL, SessionScope, UNAUTHENTICATED, text},
 };
-
-/// The one subprotocol: a client that offers it is told of its session (PROTOCOL 2.1).
-pub(super) const SUBPROTOCOL: &str = "headcount.v1";
 
 /// A client that has joined: its place in the registry, the page that it serves first, and the line to it.
 #[derive(Debug)]
@@ -74,7 +71,7 @@ pub(super) fn answer<B>(
         let known = plane.identities.identify(asked, plane.clock)?;
         let line = Arc::new(Line::new(websocket::offers(request.headers(), SUBPROTOCOL), now_ms));
         let page_id = params.page_id.clone();
-        let joining = joining(params, known, client, request.headers(), &line);
+        let joining = joining(params, known, (client, peer), request.headers(), &line);
         let membership = registry.join(joining, now_ms).map_err(refuse_join)?;
         if line.speaks_headcount() {
             websocket::choose(&mut response, SUBPROTOCOL);
@@ -100,7 +97,13 @@ fn health(method: &Method) -> Result<Response<Body>, Refusal> {
     }
 }
 
-fn joining(params: Params, known: Known, client: IpAddr, headers: &HeaderMap, line: &Arc<Line>) -> Joining {
+fn joining(
+    params: Params,
+    known: Known,
+    (client, peer): (IpAddr, Peer),
+    headers: &HeaderMap,
+    line: &Arc<Line>,
+) -> Joining {
     let user_agent =
         headers.get(header::USER_AGENT).map_or_else(String::new, |value| text::user_agent(value.as_bytes()));
     let scope = params.scope.unwrap_or_else(|| SessionScope::from_user_agent(&user_agent));
@@ -112,13 +115,14 @@ fn joining(params: Params, known: Known, client: IpAddr, headers: &HeaderMap, li
             project: params.project,
             scope,
             client_address: client,
+            peer_address: peer.connected_from,
             user_agent: user_agent.into(),
         },
         page_id: params.page_id,
         page_path: params.page_path,
         resume: params.resume,
         expires_ms: known.expires_ms,
-        wants_token: line.speaks_headcount(),
+        speaks_headcount: line.speaks_headcount(),
         outlet: line.clone(),
     }
 }

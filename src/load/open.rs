@@ -23,11 +23,9 @@ use super::{
     problem::{NO_LOCAL_PORT, Problem, Stage},
     run::Run,
 };
+use crate::session::SUBPROTOCOL;
 
 pub(super) type Socket = WebSocketStream<TcpStream>;
-
-/// Who offers it is told of its session (PROTOCOL 2.1).
-const SUBPROTOCOL: &str = "headcount.v1";
 
 /// How long a connection and its handshake may take together.
 pub(super) const OPEN_TIMEOUT: Duration = Duration::from_secs(10);

@@ -42,11 +42,16 @@ impl Registry {
         live
     }
 
-    /// Closes one page, whoever serves it; a connection that serves nothing any more is closed with 4004.
-    /// Answers whether there was such a page.
-    pub fn close_page(&self, id: &str, page_id: &str, words: &str, now_ms: u64) -> bool {
-        let mut idle = None;
-        self.change(id, now_ms, |_, presence| {
+    /// Closes one page of this very session, whoever serves it; a connection that serves nothing any more is closed
+    /// with 4004. Answers whether there was such a page, or `None` if the session is not live.
+    pub fn close_page(&self, session: &Session, page_id: &str, words: &str, now_ms: u64) -> Option<bool> {
+        let (mut is_live, mut idle) = (false, None);
+        self.change(session.who().id(), now_ms, |live, presence| {
+            // Another may have begun under its id: a designer's, in a project that the caller does not see.
+            is_live = std::ptr::eq(live, session);
+            if !is_live {
+                return None;
+            }
             idle = presence.remove_page(page_id);
             let nobody_left = idle.as_ref().is_some_and(|idle| idle.len() == presence.connections().len());
             if nobody_left && presence.pages().is_empty() {
@@ -58,7 +63,7 @@ impl Registry {
         for link in idle.into_iter().flatten() {
             link.outlet.tell(Order::Close { code: 4004, reason: words.into() });
         }
-        found
+        is_live.then_some(found)
     }
 
     /// The lines to all connections, in no particular order.

@@ -13,7 +13,7 @@ pub struct Membership {
     counter: Counter,
     number: ConnectionNumber,
     resumed: bool,
-    wants_token: bool,
+    speaks_headcount: bool,
     left: bool,
 }
 
@@ -34,10 +34,10 @@ impl Membership {
         session: Arc<Session>,
         number: ConnectionNumber,
         resumed: bool,
-        wants_token: bool,
+        speaks_headcount: bool,
     ) -> Self {
         let counter = session.place().counter();
-        Self { registry, session, counter, number, resumed, wants_token, left: false }
+        Self { registry, session, counter, number, resumed, speaks_headcount, left: false }
     }
 
     /// The session.
@@ -50,14 +50,14 @@ impl Membership {
         self.resumed
     }
 
-    /// The token to come back with, if one was wanted.
+    /// The token to come back with, if the client speaks `headcount.v1`.
     pub fn token(&self) -> Option<ResumeToken> {
-        self.wants_token.then(|| self.session.token())
+        self.speaks_headcount.then(|| self.session.token())
     }
 
     /// Something came from the client: sets `lastComm` to zero (PROTOCOL 2.2).
     pub fn heard(&self, now_ms: u64) {
-        self.counter.tally().heard(now_ms);
+        self.counter.heard(now_ms);
     }
 
     /// Whole messages came from the client: their payload, unmasked and reassembled (PROTOCOL 2.2).

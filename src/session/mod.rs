@@ -25,6 +25,7 @@
 //!     project: "plant".into(),
 //!     scope: SessionScope::Designer,
 //!     client_address: "10.0.0.7".parse().unwrap(),
+//!     peer_address: "10.0.0.7".parse().unwrap(),
 //!     user_agent: "Designer/8".into(),
 //! };
 //! let joining = Joining {
@@ -33,7 +34,7 @@
 //!     page_path: None,
 //!     resume: None,
 //!     expires_ms: None,
-//!     wants_token: false,
+//!     speaks_headcount: false,
 //!     outlet: Arc::new(Deaf),
 //! };
 //! let member = registry.join(joining, 1_000)?;
@@ -69,6 +70,7 @@ mod membership;
 mod outlet;
 mod presence;
 mod quota;
+mod rate;
 mod registry;
 mod rows;
 mod rules;
@@ -89,7 +91,7 @@ pub use info::SessionInfo;
 pub use listing::Listing;
 pub use mask::network_of;
 pub use membership::{Membership, PageError};
-pub use outlet::{Order, Outlet, control_message};
+pub use outlet::{Order, Outlet, SUBPROTOCOL, control_message};
 pub use presence::{Page, Standing};
 pub use quota::Limits;
 pub(crate) use quota::place_of;

@@ -39,7 +39,7 @@ enum Step {
         token: Token,
         page: &'static str,
         path: Option<&'static str>,
-        wants_token: bool,
+        speaks_headcount: bool,
     },
     OpenPage {
         member: usize,
@@ -122,8 +122,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let path = || select(&PATHS[..]);
     let reasons = vec![EndReason::Terminated, EndReason::Replaced, EndReason::Idle, EndReason::TokenExpired];
     let step = prop_oneof![
-        12 => (who(), token(), page(), path(), any::<bool>()).prop_map(|(who, token, page, path, wants_token)| {
-            Step::Join { who, token, page, path, wants_token }
+        12 => (who(), token(), page(), path(), any::<bool>()).prop_map(|(who, token, page, path, speaks_headcount)| {
+            Step::Join { who, token, page, path, speaks_headcount }
         }),
         3 => (0..16usize, page(), path()).prop_map(|(member, page, path)| Step::OpenPage { member, page, path }),
         3 => (0..16usize, page()).prop_map(|(member, page)| Step::ClosePage { member, page }),
@@ -228,6 +228,7 @@ type Remembered = (String, u64, u64, String, Vec<String>, u64, u64, u64);
 struct ModelConnection {
     session: usize,
     open: bool,
+    speaks_headcount: bool,
     told: Vec<u16>,
 }
 
@@ -281,7 +282,7 @@ impl Model {
         who: &Identity,
         token_of: Option<usize>,
         (page, path): (&'static str, Option<&'static str>),
-        wants_token: bool,
+        speaks_headcount: bool,
     ) -> Result<(usize, bool), JoinError> {
         let resumed = token_of
             .filter(|session| self.is_live(*session) && same_owner(&self.sessions[*session].identity, who));
@@ -298,9 +299,9 @@ impl Model {
             (None, None) => self.begin(who)?,
         };
         let connection = self.connections.len();
-        self.connections.push(ModelConnection { session, open: true, told: Vec::new() });
+        self.connections.push(ModelConnection { session, open: true, speaks_headcount, told: Vec::new() });
         self.sessions[session].waits = None;
-        self.sessions[session].holds_token |= wants_token;
+        self.sessions[session].holds_token |= speaks_headcount;
         self.serve(connection, page, path);
         Ok((session, resumed.is_some()))
     }
@@ -606,6 +607,7 @@ impl Both {
                 project: (*project).into(),
                 scope: *scope,
                 client_address: IpAddr::V4(Ipv4Addr::new(10, 0, 0, *address)),
+                peer_address: IpAddr::V4(Ipv4Addr::new(10, 0, 1, 1)),
                 user_agent: "model".into(),
             },
         }
@@ -649,10 +651,10 @@ impl Both {
         identity: Identity,
         token: Token,
         page: (&'static str, Option<&'static str>),
-        wants_token: bool,
+        speaks_headcount: bool,
     ) -> Result<(), JoinError> {
         let (token_of, resume) = self.token(token, &identity).unzip();
-        let expected = self.model.join(&identity, token_of.flatten(), page, wants_token);
+        let expected = self.model.join(&identity, token_of.flatten(), page, speaks_headcount);
         let ears = Arc::new(Ears::default());
         let joining = Joining {
             identity,
@@ -660,7 +662,7 @@ impl Both {
             page_path: page.1.map(Into::into),
             resume,
             expires_ms: None,
-            wants_token,
+            speaks_headcount,
             outlet: ears.clone(),
         };
         let joined = self.registry.join(joining, self.model.now);
@@ -677,7 +679,7 @@ impl Both {
                     self.sessions.push(member.session().clone());
                 }
                 assert!(Arc::ptr_eq(&self.sessions[session], member.session()), "it is the very session");
-                assert_eq!(member.token().is_some(), wants_token);
+                assert_eq!(member.token().is_some(), speaks_headcount);
                 self.tokens.extend(member.token().map(|token| (session, token)));
                 member
             }
@@ -690,9 +692,9 @@ impl Both {
     fn happen(&mut self, step: &Step) {
         let now = self.model.now;
         match *step {
-            Step::Join { ref who, token, page, path, wants_token } => {
+            Step::Join { ref who, token, page, path, speaks_headcount } => {
                 let identity = self.identity(who);
-                let _ = self.join_as(identity, token, (page, path), wants_token);
+                let _ = self.join_as(identity, token, (page, path), speaks_headcount);
             }
             Step::OpenPage { .. } | Step::ClosePage { .. } | Step::Navigate { .. } => self.page_step(step),
             Step::Message { .. } | Step::Delivery { .. } | Step::Activity { .. } => self.traffic_step(step),
@@ -720,9 +722,9 @@ impl Both {
             }
             Step::AdminClosesPage { session, page } => {
                 let Some(session) = self.current(session) else { return };
-                let found = self.model.admin_closes_page(session, page);
-                let id = self.sessions[session].who().id();
-                assert_eq!(self.registry.close_page(id, page, "bye", now), found);
+                let is_live = self.model.is_live(session);
+                let found = is_live.then(|| self.model.admin_closes_page(session, page));
+                assert_eq!(self.registry.close_page(&self.sessions[session], page, "bye", now), found);
             }
             Step::DrainWaiting => {
                 self.model.drain_waiting();
@@ -845,7 +847,11 @@ impl Both {
         let is_live = self.registry.get(session.who().id()).is_some_and(|live| Arc::ptr_eq(&live, session));
         assert_eq!(is_live, self.model.is_live(n));
         assert_eq!(session.info(now).is_some(), is_live);
-        assert_eq!(session.connections(), self.model.open_connections(n).len());
+        let open = self.model.open_connections(n);
+        let standing = session.standing();
+        assert_eq!((session.connections(), standing.connections), (open.len(), open.len()));
+        let speaks_headcount = open.iter().any(|open| self.model.connections[*open].speaks_headcount);
+        assert_eq!(standing.speaks_headcount, speaks_headcount);
         let found = session.pages();
         let found: Vec<_> = found
             .iter()

@@ -2,6 +2,9 @@ use std::{fmt::Debug, sync::Arc};
 
 use super::EndReason;
 
+/// The one subprotocol: clients that offer it are spoken to (PROTOCOL 2.1).
+pub const SUBPROTOCOL: &str = "headcount.v1";
+
 /// What a connection is told from outside its task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Order {

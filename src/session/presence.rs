@@ -35,6 +35,7 @@ pub(super) struct Presence {
 #[derive(Clone, Debug)]
 pub(super) struct Link {
     number: ConnectionNumber,
+    pub(super) speaks_headcount: bool,
     pub(super) outlet: Arc<dyn Outlet>,
 }
 
@@ -70,6 +71,8 @@ impl Page {
 pub struct Standing {
     /// How many connections it has; none if it waits to be resumed.
     pub connections: usize,
+    /// Whether any of them speaks `headcount.v1`.
+    pub speaks_headcount: bool,
     /// The open pages, lost ones among them, in the order opened.
     pub pages: Vec<Page>,
     /// When it ended, if it has, in milliseconds of the server's clock. Then nothing is open.
@@ -143,12 +146,12 @@ impl Presence {
         &mut self,
         page_id: &Arc<str>,
         path: Option<Arc<str>>,
-        outlet: Arc<dyn Outlet>,
+        (outlet, speaks_headcount): (Arc<dyn Outlet>, bool),
         now_ms: u64,
     ) -> ConnectionNumber {
         let number = self.next_number;
         self.next_number += 1;
-        push_lean(&mut self.connections, Link { number, outlet });
+        push_lean(&mut self.connections, Link { number, speaks_headcount, outlet });
         self.waiting = None;
         self.open_page(number, page_id, path, now_ms);
         number

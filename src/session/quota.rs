@@ -52,6 +52,10 @@ impl Quota {
         self.live.load(Ordering::Relaxed)
     }
 
+    pub(super) fn live_in(&self, project: &str) -> usize {
+        self.lock().by_project.count(project)
+    }
+
     /// Takes a place among all for a session.
     ///
     /// `is_taken` says whether a session of the same user stands in the way, if one can.
@@ -111,11 +115,6 @@ impl Quota {
         counts.by_user.remove(who.username(), place);
         counts.by_project.remove(who.project(), place);
         self.live.store(counts.live, Ordering::Relaxed);
-    }
-
-    /// How many sessions are live in this project.
-    pub(super) fn in_project(&self, project: &str) -> usize {
-        self.lock().by_project.count(project)
     }
 
     /// The places of a named user's sessions; nobody is no user.

@@ -89,7 +89,7 @@ impl Registry {
     ///
     /// A [`JoinError`]; nothing has changed then.
     pub fn join(self: &Arc<Self>, joining: Joining, now_ms: u64) -> Result<Membership, JoinError> {
-        let wants_token = joining.wants_token;
+        let speaks_headcount = joining.speaks_headcount;
         let (session, number, resumed) = match self.resume(&joining, now_ms)? {
             Some((session, number)) => (session, number, true),
             None => {
@@ -98,11 +98,11 @@ impl Registry {
                 (session, number, false)
             }
         };
-        if wants_token {
+        if speaks_headcount {
             // From now on: its end waits for whoever holds it.
             session.token();
         }
-        Ok(Membership::new(self.clone(), session, number, resumed, wants_token))
+        Ok(Membership::new(self.clone(), session, number, resumed, speaks_headcount))
     }
 
     fn resume(&self, joining: &Joining, now_ms: u64) -> Result<Option<Place>, JoinError> {
@@ -139,8 +139,8 @@ impl Registry {
                 }
                 // Under the entry's guard: a session is never seen without its page.
                 let mut presence = newcomer.presence();
-                let Joining { page_id, page_path, outlet, .. } = joining;
-                let number = presence.connect(&page_id, page_path, outlet, now_ms);
+                let Joining { page_id, page_path, outlet, speaks_headcount, .. } = joining;
+                let number = presence.connect(&page_id, page_path, (outlet, speaks_headcount), now_ms);
                 self.rows.list(&newcomer, &presence);
                 self.queue_look(&newcomer, &mut presence, now_ms);
                 drop(presence);
@@ -201,11 +201,11 @@ impl Registry {
             return Err(JoinError::Connections(max));
         }
         presence.room_for(&joining.page_id, limits.max_pages_per_session).map_err(JoinError::Pages)?;
-        let Joining { page_id, page_path, outlet, .. } = joining;
+        let Joining { page_id, page_path, outlet, speaks_headcount, .. } = joining;
         if let Some(expires_ms) = joining.expires_ms {
             session.renew(expires_ms);
         }
-        Ok(presence.connect(page_id, page_path.clone(), outlet.clone(), now_ms))
+        Ok(presence.connect(page_id, page_path.clone(), (outlet.clone(), *speaks_headcount), now_ms))
     }
 
     /// A connection leaves its session.
@@ -332,9 +332,9 @@ impl Registry {
         self.quota.live()
     }
 
-    /// How many sessions are live in this project.
-    pub fn in_project(&self, project: &str) -> usize {
-        self.quota.in_project(project)
+    /// How many of them are in this project.
+    pub fn len_in(&self, project: &str) -> usize {
+        self.quota.live_in(project)
     }
 
     /// Whether no session is live.

@@ -11,7 +11,12 @@ use std::{
 
 use compact_str::CompactString;
 
-use super::{Session, Who, json, presence::Presence, tally::Tally};
+use super::{
+    Session, Who, json,
+    presence::Presence,
+    rate::{Flow, Past},
+    tally::Tally,
+};
 
 /// Few enough that a page is listed in some ten microseconds, for which who joins or leaves there waits.
 pub(super) const PAGE: usize = 256;
@@ -37,6 +42,8 @@ struct Free(Mutex<BinaryHeap<Reverse<Number>>>);
 pub(super) struct Page {
     /// Connections count here, without a lock.
     tallies: Box<[Tally]>,
+    /// What is behind the averages: too rarely used to be in the tallies' lines.
+    pasts: Box<[Past]>,
     rows: Mutex<Vec<Option<Row>>>,
     free: Arc<Free>,
 }
@@ -73,6 +80,10 @@ impl Counter {
     pub(super) fn tally(&self) -> &Tally {
         &self.page.tallies[usize::from(self.at)]
     }
+
+    pub(super) fn heard(&self, now_ms: u64) {
+        self.tally().heard(now_ms, || &self.page.pasts[usize::from(self.at)]);
+    }
 }
 
 impl Rows {
@@ -86,7 +97,7 @@ impl Rows {
         };
         let page = self.page(number).expect("places are free in pages that are there");
         let place = Place { page, number };
-        place.tally().reset(now_ms);
+        place.tally().reset(place.past(), now_ms);
         place
     }
 
@@ -98,6 +109,7 @@ impl Rows {
             let first = Number::try_from(pages.len() * PAGE).expect("fewer sessions than 2^32");
             pages.push(Arc::new(Page {
                 tallies: (0..PAGE).map(|_| Tally::default()).collect(),
+                pasts: (0..PAGE).map(|_| Past::default()).collect(),
                 rows: Mutex::new((0..PAGE).map(|_| None).collect()),
                 free: self.free.clone(),
             }));
@@ -209,6 +221,18 @@ impl Place {
 
     pub(super) fn tally(&self) -> &Tally {
         &self.page.tallies[self.at()]
+    }
+
+    fn past(&self) -> &Past {
+        &self.page.pasts[self.at()]
+    }
+
+    pub(super) fn heard(&self, now_ms: u64) {
+        self.tally().heard(now_ms, || self.past());
+    }
+
+    pub(super) fn flow(&self) -> Flow {
+        self.tally().flow(self.past())
     }
 
     /// The pages of the session have changed. Does nothing if it is not listed.

@@ -27,6 +27,8 @@ pub struct Identity {
     pub scope: SessionScope,
     /// The client's address.
     pub client_address: IpAddr,
+    /// The address of whoever made the connection: the client's own, or its proxy's.
+    pub peer_address: IpAddr,
     /// The cleaned `User-Agent`.
     pub user_agent: Arc<str>,
 }
@@ -44,8 +46,8 @@ pub struct Joining {
     pub resume: Option<ResumeToken>,
     /// Until when the identity is authorized, in milliseconds of the server's clock; `None` is for ever.
     pub expires_ms: Option<u64>,
-    /// Whether the client shall get a token of its own.
-    pub wants_token: bool,
+    /// Whether the client speaks `headcount.v1`: then it gets a token of its own.
+    pub speaks_headcount: bool,
     /// The way to the connection's task.
     pub outlet: Arc<dyn Outlet>,
 }
@@ -92,7 +94,7 @@ impl Session {
 
     /// Something came from the client: sets `lastComm` to zero (PROTOCOL 2.2).
     pub fn heard(&self, now_ms: u64) {
-        self.place.tally().heard(now_ms);
+        self.place.heard(now_ms);
     }
 
     /// When something last came from the client, in milliseconds of the server's clock.
@@ -120,6 +122,22 @@ impl Session {
     /// Payload bytes delivered to the client, of all messages.
     pub fn bytes_received(&self) -> u64 {
         self.place.tally().counts().bytes_received
+    }
+
+    /// How many bytes a second of messages came from the client in the last ten seconds, or since the session began if
+    /// that is less: an average that is some per cent off for a client that sends unevenly.
+    pub fn bytes_per_second(&self, now_ms: u64) -> u64 {
+        self.place.flow().bytes_per_second(self.began_ms, now_ms)
+    }
+
+    /// A ping was answered after so many milliseconds, by whichever of the connections.
+    pub fn rtt_was(&self, rtt_ms: u64) {
+        self.place.tally().set_rtt_ms(rtt_ms);
+    }
+
+    /// How long the last ping took that was answered, if any was, in milliseconds.
+    pub fn rtt_ms(&self) -> Option<u32> {
+        self.place.tally().rtt_ms()
     }
 
     /// The user did something (PROTOCOL 2.5, `activity`).
@@ -167,6 +185,7 @@ impl Session {
         let presence = lock(&self.presence);
         Standing {
             connections: presence.connections().len(),
+            speaks_headcount: presence.connections().iter().any(|link| link.speaks_headcount),
             pages: presence.pages().to_vec(),
             ended_ms: presence.ended_ms(),
         }

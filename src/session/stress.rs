@@ -63,7 +63,7 @@ impl Crowd {
         let mut joining = Joining {
             page_id: format!("p{}", any(4)).into(),
             resume,
-            wants_token: any(2) == 0,
+            speaks_headcount: any(2) == 0,
             outlet: Arc::new(Deaf),
             ..joining(&format!("d{}", any(5)), "ann", "plant")
         };
@@ -92,7 +92,9 @@ impl Crowd {
                     self.registry.terminate(&id, EndReason::Terminated, "bye", now_ms);
                 }
                 1 => {
-                    self.registry.close_page(&id, &format!("p{}", any(4)), "bye", now_ms);
+                    if let Some(session) = self.registry.get(&id) {
+                        self.registry.close_page(&session, &format!("p{}", any(4)), "bye", now_ms);
+                    }
                 }
                 2 => self.registry.expire(now_ms),
                 3 if any(10) == 0 => self.registry.drain_waiting(now_ms),

@@ -4,7 +4,10 @@ use std::{
     thread,
 };
 
-use super::Who;
+use super::{
+    Who,
+    rate::{Flow, Past, window_end},
+};
 
 /// What is counted of one session, in a cache line of its own.
 ///
@@ -17,6 +20,8 @@ use super::Who;
 #[repr(align(64))]
 pub(super) struct Tally {
     turn: AtomicU32,
+    /// One more than the milliseconds of the last round trip; zero until there was one.
+    rtt: AtomicU32,
     recent_bytes_sent: AtomicU64,
     total_bytes_sent: AtomicU64,
     messages_sent: AtomicU64,
@@ -65,8 +70,9 @@ pub struct Counts {
 
 impl Tally {
     /// A new session takes the place: nothing is counted yet.
-    pub(super) fn reset(&self, now_ms: u64) {
+    pub(super) fn reset(&self, past: &Past, now_ms: u64) {
         self.write(|| {
+            past.reset();
             for count in
                 [&self.recent_bytes_sent, &self.total_bytes_sent, &self.messages_sent, &self.bytes_received]
             {
@@ -75,6 +81,7 @@ impl Tally {
         });
         self.last_comm_ms.store(now_ms, Ordering::Relaxed);
         self.last_activity_ms.store(0, Ordering::Relaxed);
+        self.rtt.store(0, Ordering::Relaxed);
         self.expires_ms.store(u64::MAX, Ordering::Relaxed);
     }
 
@@ -97,31 +104,41 @@ impl Tally {
 
     /// The counts, all of one moment.
     pub(super) fn counts(&self) -> Counts {
-        let mut tries = 0;
-        loop {
-            let before = self.turn.load(Ordering::Acquire);
-            let counts = Counts {
-                recent_bytes_sent: self.recent_bytes_sent.load(Ordering::Relaxed),
-                total_bytes_sent: self.total_bytes_sent.load(Ordering::Relaxed),
-                messages_sent: self.messages_sent.load(Ordering::Relaxed),
-                bytes_received: self.bytes_received.load(Ordering::Relaxed),
-            };
-            // No load above may be done after the one below.
-            fence(Ordering::Acquire);
-            if before.is_multiple_of(2) && self.turn.load(Ordering::Relaxed) == before {
-                return counts;
-            }
-            wait(&mut tries);
+        self.read(|| Counts {
+            recent_bytes_sent: self.recent_bytes_sent.load(Ordering::Relaxed),
+            total_bytes_sent: self.total_bytes_sent.load(Ordering::Relaxed),
+            messages_sent: self.messages_sent.load(Ordering::Relaxed),
+            bytes_received: self.bytes_received.load(Ordering::Relaxed),
+        })
+    }
+
+    /// What came lately.
+    pub(super) fn flow(&self, past: &Past) -> Flow {
+        self.read(|| past.flow(self.last_comm_ms(), self.total_bytes_sent.load(Ordering::Relaxed)))
+    }
+
+    /// Something came. `past` is asked for once in ten seconds.
+    pub(super) fn heard<'a>(&self, now_ms: u64, past: impl FnOnce() -> &'a Past) {
+        // The later of two connections' reads wins, whichever of them stores last. The clock is coarse, so that most
+        // reads have nothing to store.
+        let last_ms = self.last_comm_ms.load(Ordering::Relaxed);
+        if last_ms >= now_ms {
+            return;
+        }
+        if now_ms < window_end(last_ms) {
+            self.last_comm_ms.fetch_max(now_ms, Ordering::Relaxed);
+        } else {
+            self.heard_in_next_window(past(), now_ms);
         }
     }
 
-    /// Something came.
-    pub(super) fn heard(&self, now_ms: u64) {
-        // The later of two connections' reads wins, whichever of them stores last. The clock is coarse, so that most
-        // reads have nothing to store.
-        if self.last_comm_ms.load(Ordering::Relaxed) < now_ms {
+    /// Whoever reads what came lately sees all of this or nothing.
+    #[cold]
+    fn heard_in_next_window(&self, past: &Past, now_ms: u64) {
+        self.write(|| {
+            past.pass(self.last_comm_ms(), now_ms, self.total_bytes_sent.load(Ordering::Relaxed));
             self.last_comm_ms.fetch_max(now_ms, Ordering::Relaxed);
-        }
+        });
     }
 
     pub(super) fn last_comm_ms(&self) -> u64 {
@@ -135,6 +152,16 @@ impl Tally {
 
     pub(super) fn last_activity_ms(&self) -> Option<u64> {
         Some(self.last_activity_ms.load(Ordering::Relaxed)).filter(|at| *at > 0)
+    }
+
+    /// A ping was answered after so long.
+    pub(super) fn set_rtt_ms(&self, rtt_ms: u64) {
+        let rtt = u32::try_from(rtt_ms).unwrap_or(u32::MAX).saturating_add(1);
+        self.rtt.store(rtt, Ordering::Relaxed);
+    }
+
+    pub(super) fn rtt_ms(&self) -> Option<u32> {
+        self.rtt.load(Ordering::Relaxed).checked_sub(1)
     }
 
     /// Whether the session of this place is authorized then.
@@ -152,6 +179,21 @@ impl Tally {
 
     pub(super) fn renew(&self, expires_ms: u64) {
         self.expires_ms.fetch_max(expires_ms, Ordering::Relaxed);
+    }
+
+    /// Loads what is all of one moment.
+    fn read<T>(&self, load: impl Fn() -> T) -> T {
+        let mut tries = 0;
+        loop {
+            let before = self.turn.load(Ordering::Acquire);
+            let loaded = load();
+            // No load above may be done after the one below.
+            fence(Ordering::Acquire);
+            if before.is_multiple_of(2) && self.turn.load(Ordering::Relaxed) == before {
+                return loaded;
+            }
+            wait(&mut tries);
+        }
     }
 
     /// Stores while nobody else does.

@@ -36,13 +36,14 @@ pub(crate) fn joining(id: &str, username: &str, project: &str) -> Joining {
             project: project.into(),
             scope: SessionScope::Designer,
             client_address: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)),
+            peer_address: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)),
             user_agent: "test".into(),
         },
         page_id: "p1".into(),
         page_path: None,
         resume: None,
         expires_ms: None,
-        wants_token: false,
+        speaks_headcount: false,
         outlet: Arc::new(Deaf),
     }
 }
@@ -274,7 +275,7 @@ fn churn_leaves_nothing_behind() {
 fn a_token_brings_its_own_session_back_and_no_other() {
     let registry = registry(Limits::default());
     let with =
-        |joining: Joining, resume: Option<ResumeToken>| Joining { resume, wants_token: true, ..joining };
+        |joining: Joining, resume: Option<ResumeToken>| Joining { resume, speaks_headcount: true, ..joining };
     let fresh = |user: &str, project: &str| {
         let mut joining = joining(&uuid::Uuid::new_v4().to_string(), user, project);
         joining.identity.scope = SessionScope::Browser;
@@ -502,4 +503,73 @@ fn whoever_is_proven_without_a_token_stays_so() {
     let _member = registry.join(Joining { expires_ms: None, ..proven(0) }, 0).unwrap();
     registry.expire(u64::MAX);
     assert!(rows(&registry, u64::MAX - 1)[0].authorized);
+}
+
+#[test]
+fn a_page_is_closed_of_the_session_that_was_meant_and_of_no_later_one() {
+    let registry = registry(Limits::default());
+    let first = registry.join(joining("d1", "ann", "p"), 0).unwrap();
+    let meant = first.session().clone();
+    assert_eq!(registry.close_page(&meant, "nope", "bye", 0), Some(false));
+    close(first);
+    // Another designer of the same id begins where the caller may see nothing.
+    let later = registry.join(joining("d1", "eve", "q"), 0).unwrap();
+    assert_eq!(registry.close_page(&meant, "p1", "bye", 0), None);
+    assert_eq!(later.session().pages().len(), 1);
+    assert_eq!(registry.close_page(later.session(), "p1", "bye", 0), Some(true));
+    assert_eq!(registry.close_page(later.session(), "p1", "bye", 0), None);
+}
+
+#[test]
+fn sessions_are_counted_by_project_too() {
+    let registry = registry(Limits::default());
+    let _p = ["a", "b"].map(|id| registry.join(joining(id, "ann", "p"), 0).unwrap());
+    let q = registry.join(joining("c", "ann", "q"), 0).unwrap();
+    assert_eq!(["p", "q", "r"].map(|project| registry.len_in(project)), [2, 1, 0]);
+    close(q);
+    assert_eq!(["p", "q"].map(|project| registry.len_in(project)), [2, 0]);
+}
+
+#[test]
+fn a_round_trip_is_known_from_the_first_pong_to_the_end() {
+    let registry = registry(Limits::default());
+    let first = registry.join(joining("d", "ann", "p"), 0).unwrap();
+    let session = first.session().clone();
+    assert_eq!(session.rtt_ms(), None);
+    for (measured, kept) in [(0, 0), (42, 42), (u64::from(u32::MAX) + 7, u32::MAX - 1)] {
+        session.rtt_was(measured);
+        assert_eq!(session.rtt_ms(), Some(kept));
+    }
+    close(first);
+    assert_eq!(session.rtt_ms(), Some(u32::MAX - 1));
+    drop(session);
+    // Whoever has its place after it begins with nothing.
+    let second = registry.join(joining("d", "ann", "p"), 0).unwrap();
+    assert_eq!(second.session().rtt_ms(), None);
+}
+
+#[test]
+fn a_peer_that_is_the_client_takes_no_memory() {
+    let registry = registry(Limits::default());
+    let join = |id: &str, peer: &str| {
+        let mut joining = joining(id, "ann", "p");
+        joining.identity.peer_address = peer.parse().unwrap();
+        registry.join(joining, 0).unwrap()
+    };
+    let members = ["10.0.0.1", "192.0.2.7", "2001:db8::7"].map(|peer| (join(peer, peer), peer));
+    for (member, peer) in &members {
+        let who = member.session().who();
+        assert_eq!((who.id(), who.username(), who.project()), (*peer, "ann", "p"));
+        assert_eq!(
+            (who.client_address().to_string(), who.peer_address().to_string()),
+            ("10.0.0.1".into(), (*peer).into())
+        );
+        let own = peer.len() + "ann".len() + "p".len() + "10.0.0.1".len();
+        let of_peer = if *peer == "10.0.0.1" { 0 } else { peer.len() };
+        assert_eq!(who.bytes(), own + of_peer);
+    }
+    assert_eq!(size_of::<Who>(), 48);
+    // Rows show the client's.
+    assert!(rows(&registry, 0).iter().all(|row| row.client_address.to_string() == "10.0.0.1"));
+    assert_eq!(listed(&registry, None, None, 0).len(), 3);
 }

@@ -5,10 +5,10 @@ use super::{Identity, SessionScope, json};
 /// Who a session is, as it is kept: in one piece of memory, beside the `User-Agent`, which many sessions share.
 #[derive(Clone, Debug)]
 pub struct Who {
-    /// Id, user name, project and address, one after the other.
+    /// Id, user name, project and address, one after the other; and the address of the peer, if it is another.
     text: Arc<str>,
-    /// Where the first three of them end.
-    ends: [u16; 3],
+    /// Where the first four of them end.
+    ends: [u16; 4],
     scope: SessionScope,
     authorized: bool,
     /// Nothing in it needs an escape in JSON.
@@ -21,13 +21,18 @@ impl Who {
     ///
     /// If the id, the user name and the project have 64 KiB together; the edge lets a hundredth of that in.
     pub(super) fn new(identity: &Identity, user_agent: &Arc<str>) -> Self {
-        let Identity { id, username, project, client_address, .. } = identity;
-        let end = |end: usize| u16::try_from(end).expect("names have a bound");
-        let ends = [id.len(), id.len() + username.len(), id.len() + username.len() + project.len()];
+        let Identity { id, username, project, client_address, peer_address, .. } = identity;
         let address = client_address.to_string();
+        // Behind no proxy it is the client's, and takes no memory.
+        let peer = if peer_address == client_address { String::new() } else { peer_address.to_string() };
+        let mut end = 0;
+        let ends = [id, username, project, &*address].map(|part: &str| {
+            end += part.len();
+            u16::try_from(end).expect("names have a bound")
+        });
         Self {
-            text: [id, username, project, &*address].concat().into(),
-            ends: ends.map(end),
+            text: [id, username, project, &*address, &peer].concat().into(),
+            ends,
             scope: identity.scope,
             authorized: identity.authorized,
             is_plain: [id, username, project, user_agent].iter().all(|text| json::is_plain(text)),
@@ -57,12 +62,20 @@ impl Who {
 
     /// The client's address as rows show it.
     pub(super) fn address_text(&self) -> &str {
-        self.part(Some(2), None)
+        self.part(Some(2), Some(3))
     }
 
     /// The client's address.
     pub fn client_address(&self) -> IpAddr {
         self.address_text().parse().expect("written from an address")
+    }
+
+    /// The address of whoever made its first connection: the client's own, or its proxy's.
+    pub fn peer_address(&self) -> IpAddr {
+        match self.part(Some(3), None) {
+            "" => self.client_address(),
+            other => other.parse().expect("written from an address"),
+        }
     }
 
     /// Where it runs.
@@ -94,6 +107,12 @@ impl Who {
     #[cfg(test)]
     pub(super) fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.text, &other.text)
+    }
+
+    /// How many bytes its texts take.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        self.text.len()
     }
 
     /// What no other session has for an address, as long as this one is remembered.

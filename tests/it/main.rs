@@ -3,11 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the verdict")]
 
 mod architecture;
+mod audit;
 mod autobahn;
 mod bad_input;
 mod caps;
 mod cli;
 mod counting;
+mod gate;
 mod harness;
 mod identity;
 mod instructions;
@@ -23,3 +25,4 @@ mod sharing;
 mod stalled;
 mod tabs;
 mod tokens;
+mod views;

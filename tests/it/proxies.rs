@@ -5,8 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde_json::Value;
+
 use crate::{
-    harness::{RawSocket, Server, UPGRADE, dial, exchange},
+    harness::{RawSocket, Server, UPGRADE, dial, exchange, get},
     identity::{is, only_row, seen_as, upgrade},
 };
 
@@ -98,6 +100,45 @@ fn the_proxy_protocol_comes_first_and_then_the_headers() {
     is(&row_after(&server, &[V1, &asked].concat(), 1), ("ann", "198.51.100.9", true));
     let stranger = b"PROXY TCP4 192.0.2.1 10.0.0.1 4711 80\r\n";
     is(&row_after(&server, &[stranger, &*asked].concat(), 1), ("Unauthenticated", "192.0.2.1", false));
+}
+
+/// The addresses of the one session that this list finds, the client's and the peer's; none if it finds nobody.
+fn addresses(server: &Server, query: &str) -> Option<[String; 2]> {
+    let answer = get(server.admin, &format!("/api/v1/sessions?{query}"));
+    let list: Value = serde_json::from_str(&answer.body).unwrap();
+    let items = list["items"].as_array().unwrap_or_else(|| panic!("{list}"));
+    assert!(items.len() < 2, "{list}");
+    let text = |key: &str| items[0][key].as_str().unwrap().to_owned();
+    (!items.is_empty()).then(|| ["clientAddress", "peerAddress"].map(text))
+}
+
+#[test]
+fn the_peer_of_a_session_is_its_client_or_the_proxy_that_connected() {
+    let server = Server::start(&[]);
+    let _client = RawSocket::open_with(server.clients, "/ws/p", "X-Forwarded-For: 203.0.113.7\r\n");
+    assert_eq!(addresses(&server, ""), Some(["127.0.0.1", "127.0.0.1"].map(str::to_owned)));
+    let both = Some(["203.0.113.7", "127.0.0.1"].map(str::to_owned));
+    let server = Server::start(&["--trusted-proxies=127.0.0.1"]);
+    let _client = RawSocket::open_with(server.clients, "/ws/p", "X-Forwarded-For: 203.0.113.7\r\n");
+    for (query, found) in [
+        ("", &both),
+        ("peerAddress=127.0.0.1", &both),
+        ("peerAddress[cidr]=127.0.0.0/8", &both),
+        ("peerAddress[ew]=.0.1&clientAddress[ew]=.7", &both),
+        ("search=127.0.0.1+203.0.113.7", &both),
+        ("sortBy=desc(peerAddress)", &both),
+        ("peerAddress=203.0.113.7", &None),
+        ("peerAddress[ne]=127.0.0.1", &None),
+        ("clientAddress=127.0.0.1", &None),
+    ] {
+        assert_eq!(addresses(&server, query), *found, "{query}");
+    }
+    let server = Server::start(&["--trusted-proxies=127.0.0.1,203.0.113.0/24", "--proxy-protocol"]);
+    let asked = upgrade_bytes(&server, "/ws/p", "X-Forwarded-For: 198.51.100.9\r\n");
+    let mut stream = dial(server.clients);
+    stream.write_all(&[V2, &asked].concat()).unwrap();
+    stream.read_exact(&mut [0; 12]).unwrap();
+    assert_eq!(addresses(&server, ""), Some(["198.51.100.9", "127.0.0.1"].map(str::to_owned)));
 }
 
 #[test]

@@ -89,13 +89,14 @@ fn joining(n: usize, outlet: &Arc<dyn Outlet>) -> Joining {
             project: "plant".into(),
             scope: SessionScope::Browser,
             client_address: [10, 0, 0, 1].into(),
+            peer_address: [10, 0, 0, 1].into(),
             user_agent: "x".repeat(500).into(),
         },
         page_id: "p1".into(),
         page_path: None,
         resume: None,
         expires_ms: None,
-        wants_token: false,
+        speaks_headcount: false,
         outlet: outlet.clone(),
     }
 }

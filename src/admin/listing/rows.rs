@@ -81,9 +81,12 @@ impl Rows {
                     if Instant::now() >= until {
                         return Next::NotYet;
                     }
-                    let clock = methods.clock;
-                    let (mut few, source) = (Vec::new(), (&*methods.registry, clock, clock.now_ms()));
-                    if !finding.look(question, source, until, |session, _| few.push(session.clone())) {
+                    let Methods { registry, clock, caller, .. } = methods;
+                    let source = (&**registry, *clock, caller.view());
+                    let (mut few, now_ms) = (Vec::new(), clock.now_ms());
+                    if !finding
+                        .look(question, source, (now_ms, until), |session, _| few.push(session.clone()))
+                    {
                         return Next::End;
                     }
                     few

@@ -6,7 +6,14 @@ use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
 
 use super::*;
 use crate::{
-    admin::{audit::Audit, caller::Caller, source::Workshop},
+    admin::{
+        audit::Audit,
+        caller::Caller,
+        item::Keyed,
+        source::Workshop,
+        view::{View, tests::token},
+    },
+    config::tokens::{AdminToken, Scope},
     edge::clock::Clock,
     session::{
         Came, Joining, Membership, Registry, Rules, SessionScope,
@@ -15,12 +22,17 @@ use crate::{
 };
 
 fn methods() -> Methods {
+    methods_of(None)
+}
+
+/// Of a caller with this token.
+fn methods_of(token: Option<AdminToken>) -> Methods {
     Methods {
         registry: Arc::new(Registry::new(Rules::default())),
         clock: Clock::start(),
         workshop: Workshop::new(1, Duration::from_secs(1)),
         snapshots: Arc::default(),
-        caller: Caller::new(([127, 0, 0, 1], 1).into(), None),
+        caller: Caller::new(([127, 0, 0, 1], 1).into(), token.map(Arc::new)),
         audit: Audit::new(None),
     }
 }
@@ -83,24 +95,22 @@ fn passes(item: &Value, condition: &str, value: &Value) -> bool {
     }
 }
 
-#[test]
-fn whatever_is_asked_it_is_the_full_list_filtered_sorted_and_cut() {
-    let mut random = StdRng::seed_from_u64(7);
-    let methods = methods();
-    let _members: Vec<_> = (0..300).map(|n| join(&methods, &format!("s{n:03}"), &mut random)).collect();
-    let full = answer(&methods, &json!({"limit": -1})).unwrap();
-    assert_eq!((&full["metadata"]["total"], &full["metadata"]["snapshotId"]), (&json!(300), &Value::Null));
-    let conditions = [
+fn conditions() -> Vec<(&'static str, Value)> {
+    vec![
         ("username[eq]", json!("ann")),
         ("username[ne]", json!("ann")),
         ("username[in]", json!(["billy", "Zoë", "billy", "nobody"])),
         ("project[eq]", json!("anna")),
+        ("project[in]", json!(["ann", "anna"])),
         ("username[cn]", json!("n")),
         ("username[sw]", json!("a")),
         ("username[ew]", json!("y")),
         ("username[glob]", json!("a*")),
         ("username[rgx]", json!("(a|n)$")),
         ("clientAddress[cidr]", json!("10.0.1.0/24")),
+        ("clientAddress[eq]", json!("10.0.1.1")),
+        ("clientAddress[ew]", json!(".0")),
+        ("userAgent[eq]", json!("")),
         ("totalBytesSent[gt]", json!(10)),
         ("totalBytesSent[lte]", json!(15)),
         ("messagesSent[gte]", json!(2)),
@@ -108,20 +118,29 @@ fn whatever_is_asked_it_is_the_full_list_filtered_sorted_and_cut() {
         ("id[in]", json!(["s001", "s299", "s001", "gone"])),
         ("authorized[eq]", json!(false)),
         ("connected[eq]", json!(true)),
-    ];
-    let number = |item: &Value, field: &str| item[field].as_u64().unwrap();
-    for round in 0..2_000 {
+    ]
+}
+
+/// Asks a caller's list this and that.
+fn check_questions(methods: &Methods, random: &mut impl Rng) {
+    let full = answer(methods, &json!({"limit": -1})).unwrap();
+    let full = full["items"].as_array().unwrap();
+    let conditions = conditions();
+    for round in 0..500 {
         let picked: Vec<_> = (0..random.random_range(0..3))
             .map(|_| &conditions[random.random_range(0..conditions.len())])
             .collect();
         let filter: serde_json::Map<_, _> =
             picked.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
         let fits = |item: &&Value| filter.iter().all(|(name, value)| passes(item, name, value));
-        let mut expected: Vec<&Value> = full["items"].as_array().unwrap().iter().filter(fits).collect();
-        let (field, descending) =
-            (["totalBytesSent", "messagesSent", "activePages"][round % 3], random.random_bool(0.5));
+        let mut expected: Vec<&Value> = full.iter().filter(fits).collect();
+        let (field, descending) = (
+            ["totalBytesSent", "messagesSent", "activePages", "clientAddress", "username"][round % 5],
+            random.random_bool(0.5),
+        );
         expected.sort_by(|a, b| {
-            let by = number(a, field).cmp(&number(b, field));
+            let by = a[field].as_u64().cmp(&b[field].as_u64());
+            let by = by.then_with(|| a[field].as_str().cmp(&b[field].as_str()));
             let by = if descending { by.reverse() } else { by };
             by.then_with(|| a["id"].as_str().cmp(&b["id"].as_str()))
         });
@@ -132,10 +151,43 @@ fn whatever_is_asked_it_is_the_full_list_filtered_sorted_and_cut() {
         let asked = json!({
             "filter": filter, "sortBy": format!("{direction}({field})"), "limit": limit, "offset": offset,
         });
-        let found = answer(&methods, &asked).unwrap();
+        let found = answer(methods, &asked).unwrap();
         assert_eq!(ids(&found), page, "{asked}");
-        assert_eq!(found["metadata"]["matching"], expected.len(), "{asked}");
+        let counts = (&found["metadata"]["matching"], &found["metadata"]["total"]);
+        assert_eq!(counts, (&json!(expected.len()), &json!(full.len())), "{asked}");
     }
+}
+
+#[test]
+fn whatever_is_asked_it_is_the_full_list_filtered_sorted_and_cut() {
+    let mut random = StdRng::seed_from_u64(7);
+    let methods = methods();
+    let _members: Vec<_> = (0..300).map(|n| join(&methods, &format!("s{n:03}"), &mut random)).collect();
+    let full = answer(&methods, &json!({"limit": -1})).unwrap();
+    assert_eq!((&full["metadata"]["total"], &full["metadata"]["snapshotId"]), (&json!(300), &Value::Null));
+    check_questions(&methods, &mut random);
+    // For whoever sees less, the full list is what they see.
+    for (scopes, project) in [
+        (&[Scope::Read][..], None),
+        (&[Scope::Read, Scope::Pii], Some("anna")),
+        (&[Scope::Read], Some("anna")),
+    ] {
+        let seen = Methods { registry: methods.registry.clone(), ..methods_of(Some(token(scopes, project))) };
+        let list = answer(&seen, &json!({"limit": -1})).unwrap();
+        for item in list["items"].as_array().unwrap() {
+            assert!(project.is_none_or(|own| item["project"] == own), "{item}");
+            let is_masked =
+                item["userAgent"] == "" && item["clientAddress"].as_str().unwrap().ends_with(".0");
+            assert_eq!(is_masked, scopes.len() == 1, "{item}");
+        }
+        check_questions(&seen, &mut random);
+    }
+}
+
+#[test]
+fn a_row_of_a_snapshot_takes_24_bytes() {
+    // Of which there may be `MAX_ROWS`.
+    assert_eq!(size_of::<Keyed>(), 24);
 }
 
 #[test]
@@ -191,8 +243,9 @@ fn a_snapshot_is_of_its_question_and_not_for_ever() {
     }
     assert!(matches!(with(json!({})), Err(NoList::Expired(_))), "newer ones took its place");
     let last = take();
-    assert!(methods.snapshots.get(&last, methods.clock.now_ms() + 29_000).is_some());
-    assert!(methods.snapshots.get(&last, methods.clock.now_ms() + 60_000).is_none());
+    let kept = |in_ms| methods.snapshots.get(&last, methods.caller.view(), methods.clock.now_ms() + in_ms);
+    assert!(kept(29_000).is_some());
+    assert!(kept(60_000).is_none());
 }
 
 #[test]
@@ -271,7 +324,7 @@ fn a_hundred_who_ask_the_same_at_once_cost_one_selection() {
     };
     let turns = || methods.snapshots.lists.turns();
     let asked = json!({"sortBy": "desc(totalBytesSent)", "maxAgeMs": 10_000, "limit": 10});
-    let pages: Vec<Vec<u8>> = answers(Shape::Json, asked.clone());
+    let pages: Vec<Vec<u8>> = answers(Shape::Json, asked);
     let page: Value = serde_json::from_slice(&pages[0]).unwrap();
     for other in &pages {
         let other: Value = serde_json::from_slice(other).unwrap();
@@ -289,14 +342,26 @@ fn a_hundred_who_ask_the_same_at_once_cost_one_selection() {
     let _: Vec<Vec<u8>> = answers(Shape::Json, json!({"limit": 10}));
     assert_eq!(turns(), 2, "nobody asked for less than the newest");
     let alone = Question::default();
-    let key = |caller: &Caller| Key::new(caller, &alone, "");
-    let masked = |project: Option<&str>| {
-        let hash = crate::config::tokens::TokenHash::of(b"");
-        let scopes = vec![crate::config::tokens::Scope::Read];
-        let project = project.map(str::to_owned);
-        let token = crate::config::tokens::AdminToken { name: "t".to_owned(), hash, scopes, project };
-        Caller::new(([127, 0, 0, 1], 1).into(), Some(token.into()))
-    };
-    let keys = [key(&methods.caller), key(&masked(None)), key(&masked(Some("p")))];
+    let of = |project| View::of(Some(&token(&[Scope::Read], project)));
+    let keys = [View::of(None), of(None), of(Some("p"))].map(|view| Key::new(&view, &alone, ""));
     assert!(keys[0] != keys[1] && keys[1] != keys[2], "who sees less shares with nobody who sees more");
+}
+
+#[test]
+fn a_round_trip_is_shown_filtered_and_sorted_by() {
+    let methods = methods();
+    let members = ["a", "b", "c"].map(|id| methods.registry.join(joining(id, "ann", "p"), 0).unwrap());
+    members[0].session().rtt_was(200);
+    members[2].session().rtt_was(30);
+    for (asked, found) in [
+        (json!({"sortBy": "asc(rttMs)"}), ["c", "a", "b"].as_slice()),
+        (json!({"sortBy": "desc(rttMs)"}), &["a", "c", "b"]),
+        (json!({"filter": {"rttMs[gt]": 100}}), &["a"]),
+        (json!({"filter": {"rttMs": null}}), &["b"]),
+        (json!({"filter": {"rttMs": 30}}), &["c"]),
+    ] {
+        assert_eq!(ids(&answer(&methods, &asked).unwrap()), found, "{asked}");
+    }
+    let list = answer(&methods, &json!({"sortBy": "asc(id)"})).unwrap();
+    assert_eq!([0, 1, 2].map(|n| list["items"][n]["rttMs"].clone()), [json!(200), Value::Null, json!(30)]);
 }

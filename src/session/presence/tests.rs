@@ -19,7 +19,7 @@ impl Outlet for Deaf {
 
 impl Presence {
     fn come(&mut self, page: &str, now_ms: u64) -> ConnectionNumber {
-        self.connect(&page.into(), None, Arc::new(Deaf), now_ms)
+        self.connect(&page.into(), None, (Arc::new(Deaf), false), now_ms)
     }
 }
 

@@ -6,7 +6,7 @@ use rand::seq::IndexedRandom;
 use serde_json::Map;
 
 use super::*;
-use crate::session::filter::Kind;
+use crate::session::filter::{Field, Kind};
 
 /// What goes on while it is asked for: it can be held against bounds that it will not come to, and no others.
 const MOVING: [&str; 5] = ["uptime", "lastComm", "lastActivity", "bytesPerSecond", "rttMs"];
@@ -40,6 +40,16 @@ fn fits_glob(text: &[char], pattern: &[char]) -> bool {
     }
 }
 
+/// Whether a text ends with some text and one character more: the only regular expression that is asked for here.
+fn ends_but_for_one(text: &str, pattern: &str) -> bool {
+    let (mut piece, mut escaped) = (String::new(), pattern.strip_suffix(".$").unwrap().chars());
+    while let Some(c) = escaped.next() {
+        piece.push(if c == '\\' { escaped.next().unwrap() } else { c });
+    }
+    let mut chars = text.chars();
+    chars.next_back().is_some() && chars.as_str().ends_with(&piece)
+}
+
 /// Whether one value, or one of a list, passes one wanted value. `ne` is asked as `eq`.
 fn passes_one(held: &Value, op: &str, wanted: &Value) -> bool {
     let chars = |value: &Value| text(value).chars().collect::<Vec<_>>();
@@ -66,7 +76,7 @@ fn passes_one(held: &Value, op: &str, wanted: &Value) -> bool {
         "sw" => text(held).starts_with(text(wanted)),
         "ew" => text(held).ends_with(text(wanted)),
         "glob" => fits_glob(&chars(held), &chars(wanted)),
-        "rgx" => regex::Regex::new(text(wanted)).unwrap().is_match(text(held)),
+        "rgx" => ends_but_for_one(text(held), text(wanted)),
         "cidr" => is_within(text(held), text(wanted)),
         other => unreachable!("{other}"),
     }
@@ -88,7 +98,7 @@ fn is_found(item: &Value, search: &str) -> bool {
     for (_, name, kind) in Column::ALL {
         match (kind, &item[*name]) {
             (Kind::Text | Kind::Texts | Kind::Address, Value::String(text)) => {
-                texts.push(text.to_lowercase())
+                texts.push(text.to_lowercase());
             }
             (Kind::Texts, Value::Array(list)) => {
                 texts.extend(list.iter().map(|value| text(value).to_lowercase()));
