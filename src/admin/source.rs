@@ -131,7 +131,7 @@ impl Workshop {
         mut place: OwnedSemaphorePermit,
         out: &mut Vec<u8>,
     ) -> Made {
-        let (before, mut spent) = (out.len(), Duration::ZERO);
+        let (enough, mut spent) = (enough(out), Duration::ZERO);
         loop {
             let mut part = std::mem::take(out);
             let making_on = task::spawn_blocking(move || {
@@ -143,8 +143,8 @@ impl Workshop {
             (*out, place) = (part, kept);
             spent += took;
             match made? {
-                Some(rest) if out.len() == before && spent <= self.max_time => making = rest,
-                Some(_) if out.len() == before => return Err(Unanswered::TooCostly(self.max_time)),
+                Some(rest) if out.len() < enough && spent <= self.max_time => making = rest,
+                Some(_) if out.len() < enough => return Err(Unanswered::TooCostly(self.max_time)),
                 rest => return Ok(rest),
             }
         }
@@ -160,11 +160,16 @@ pub(super) fn a_while() -> Instant {
 /// The source, if there is more of it.
 type Made = Result<Option<Box<dyn Source>>, Unanswered>;
 
+/// How long an answer must be for a part to be made: longer than it was, unless that is a part already.
+fn enough(out: &[u8]) -> usize {
+    (out.len() + 1).min(PART_BYTES)
+}
+
 fn light_part(mut source: Box<dyn Source>, out: &mut Vec<u8>) -> Made {
-    let before = out.len();
+    let enough = enough(out);
     loop {
         match guarded(source, out)? {
-            Some(rest) if out.len() == before => source = rest,
+            Some(rest) if out.len() < enough => source = rest,
             rest => return Ok(rest),
         }
     }

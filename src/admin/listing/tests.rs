@@ -313,7 +313,9 @@ fn a_hundred_who_ask_the_same_at_once_cost_one_selection() {
                 runtime.spawn(async move {
                     let (mut out, mut is_first) = (Vec::new(), true);
                     while source.is_some() {
-                        workshop.make_part(&mut source, is_first, &mut out).await.unwrap();
+                        let mut part = Vec::new();
+                        workshop.make_part(&mut source, is_first, &mut part).await.unwrap();
+                        out.extend(part);
                         is_first = false;
                     }
                     out
