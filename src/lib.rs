@@ -87,6 +87,9 @@
 //! - **Totals are added up when somebody asks** (`session/census.rs`): a page of rows keeps what its ended sessions were
 //!   counted with, under the lock that lists them, so counting a message pays nothing for it and the sums hold at every
 //!   look. A connection is one value from its accept to its end (`clients/arrival.rs`), and is counted when that goes.
+//! - **Those who ask the same at about the same time share what was selected, not what is written** (`admin/sharing.rs`):
+//!   one selects, the others wait without a place, and each writes the values of its own moment, a few rows at a time.
+//!   The plain array alone is shared as it was written, in bounded memory: writing it is all the work there is.
 //! - **The clock is coarse** (`edge/clock.rs`): it moves with the kernel's tick, every few milliseconds, so that reading it
 //!   costs next to nothing and an idle server does nothing to keep it.
 //! - **A resume token carries the session's id in the clear**, before its 128 secret bits: the session is found by what

@@ -11,9 +11,10 @@ use serde_json::{Value, value::RawValue};
 use super::{
     actions::{self, Done},
     bulk::Bulk,
-    history,
+    history::{self, GetHistory},
     listing::{self, ListSessions, Shape},
     methods::{Methods, SessionInfoFilters},
+    nodes,
     rpc::{Error, Procedures},
     source::{Source, Workshop},
     stats,
@@ -21,8 +22,16 @@ use super::{
 use crate::{config::tokens::Scope, session::text::shown};
 
 /// Every method there is.
-pub(super) const METHODS: [&str; 7] =
-    ["getSessionInfo", "listSessions", "getHistory", "getStats", "closeSession", "closePage", "sendMessage"];
+pub(super) const METHODS: [&str; 8] = [
+    "getSessionInfo",
+    "listSessions",
+    "getHistory",
+    "getStats",
+    "getNodes",
+    "closeSession",
+    "closePage",
+    "sendMessage",
+];
 
 impl Procedures for Methods {
     fn call(
@@ -52,10 +61,15 @@ impl Procedures for Methods {
                 let asked = object::<ListSessions>(params)?.read()?;
                 Ok(Some(listing::list(self, asked, Shape::Json)?))
             }
-            "getHistory" => Ok(Some(history::get_history(self, &object(params)?)?)),
+            "getHistory" => Ok(Some(history::get_history(self, object::<GetHistory>(params)?.read()?))),
             "getStats" => {
                 object::<NoParameters>(params)?;
                 Ok(Some(stats::get_stats(self)))
+            }
+            "getNodes" => {
+                object::<NoParameters>(params)?;
+                answer(out, nodes::get_nodes(self))?;
+                Ok(None)
             }
             "closeSession" => self.act(method, params, out, actions::close_session),
             "closePage" => {
@@ -127,7 +141,7 @@ impl Methods {
 /// What a method needs of a token.
 fn needed(method: &str) -> Option<Scope> {
     match method {
-        "getSessionInfo" | "listSessions" | "getHistory" | "getStats" => Some(Scope::Read),
+        "getSessionInfo" | "listSessions" | "getHistory" | "getStats" | "getNodes" => Some(Scope::Read),
         "closeSession" | "closePage" | "sendMessage" => Some(Scope::Kick),
         _ => None,
     }

@@ -21,10 +21,10 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     caller::Lacks,
-    ignition,
+    history, ignition,
     listener::AdminPlane,
     methods::{Methods, SessionInfoFilters},
-    metrics, query_socket, rest, rpc,
+    metrics, nodes, query_socket, rest, rpc,
     source::{Source, Unanswered, into_parts},
     stats::get_stats,
 };
@@ -66,6 +66,8 @@ pub(super) fn router(
         .route("/api/v1/sessions/{id}/pages", get(rest::pages))
         .route("/api/v1/stats", get(stats))
         .route("/metrics", get(metrics::metrics))
+        .route("/api/v1/history", get(history::history))
+        .route("/api/v1/nodes", get(nodes::nodes))
         .route("/data/perspective/api/v1/sessions", get(ignition::sessions).delete(rest::delete))
         .route("/data/perspective/api/v1/sessions/", get(ignition::sessions).delete(rest::delete))
         .route("/data/perspective/api/v1/session/{id}", get(ignition::session))
@@ -206,6 +208,7 @@ fn refuse(why: Unanswered) -> Refusal {
         Unanswered::Overloaded => {
             Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", why.to_string()).retry_after()
         }
+        Unanswered::TooCostly(_) => Refusal::new(StatusCode::BAD_REQUEST, "too_costly", why.to_string()),
         Unanswered::Failed => Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", why.to_string()),
     }
 }
@@ -227,8 +230,8 @@ fn is_json(headers: &HeaderMap) -> bool {
 
 async fn not_found() -> Refusal {
     Refusal::not_found(
-        "there is nothing here; there are /query, /api/v1/session-info, /api/v1/sessions, /api/v1/stats, /metrics, \
-         /healthz and /readyz",
+        "there is nothing here; there are /query, /api/v1/session-info, /api/v1/sessions, /api/v1/history, \
+         /api/v1/stats, /api/v1/nodes, /metrics, /healthz and /readyz",
     )
 }
 

@@ -63,7 +63,9 @@ impl AdminPlane {
         clock: Clock,
         draining: CancellationToken,
     ) -> Self {
-        let workshop = Workshop::new(config.max_concurrent_lists, config.request_timeout);
+        let workshop = Workshop::new(config.max_concurrent_lists, config.request_timeout)
+            .with_max_time(config.max_list_time);
+        let snapshots = Arc::new(Snapshots::new(config.snapshot_max_age));
         let query_places = Arc::new(Semaphore::new(config.max_query_sockets));
         let gate = Gate::new(config.tokens.as_deref());
         let tls = config.tls.as_ref().map(|files| {
@@ -76,7 +78,7 @@ impl AdminPlane {
             registry,
             clock,
             workshop,
-            snapshots: Arc::default(),
+            snapshots,
             gate,
             tls,
             audit,

@@ -295,6 +295,7 @@ impl From<Unanswered> for Error {
     fn from(why: Unanswered) -> Self {
         let code = match why {
             Unanswered::Overloaded => Self::OVERLOADED,
+            Unanswered::TooCostly(_) => Self::LIMIT,
             Unanswered::Failed => Self::INTERNAL,
         };
         Self::new(code, why.to_string())

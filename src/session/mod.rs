@@ -55,6 +55,7 @@
 //! place in one; [`Glob`] picks some, [`filter`] by any field; [`text`] keeps hostile input harmless.
 
 mod acts;
+mod candidates;
 mod census;
 mod deadlines;
 mod ended;
@@ -83,6 +84,7 @@ pub mod text;
 mod token;
 mod who;
 
+pub use candidates::{Candidates, Named};
 pub use census::{Census, CensusOf, Names, State, Traffic};
 pub use ended::EndedSession;
 pub use ending::{EndReason, Leaving, Windows};
@@ -95,7 +97,7 @@ pub use outlet::{Order, Outlet, SUBPROTOCOL, control_message};
 pub use presence::{Page, Standing};
 pub use quota::Limits;
 pub(crate) use quota::place_of;
-pub use registry::{Named, Registry};
+pub use registry::Registry;
 pub use rules::{JoinError, OneSessionPerUser, Rules};
 pub use scope::{SessionScope, UnknownScope};
 pub use session::{Identity, Joining, Session};

@@ -1,6 +1,5 @@
 use std::{
     borrow::Borrow,
-    collections::BTreeSet,
     hash::{Hash, Hasher},
     num::NonZeroU64,
     sync::Arc,
@@ -11,6 +10,7 @@ use dashmap::{DashMap, Entry};
 use super::{
     Census, CensusOf, EndReason, EndedSession, Glob, JoinError, Joining, Leaving, Limits, Listing,
     Membership, OneSessionPerUser, Rules, Session, SessionInfo, SessionScope, Who,
+    candidates::{Candidates, Named},
     deadlines::Deadlines,
     ended::EndedRing,
     presence::{ConnectionNumber, End, Presence},
@@ -39,17 +39,6 @@ pub struct Registry {
     ended: EndedRing,
     deadlines: Deadlines,
     rules: Rules,
-}
-
-/// By which names sessions are asked for: `None` is all, and a list is any of them.
-#[derive(Clone, Debug, Default)]
-pub struct Named<'a> {
-    /// Of any of these ids.
-    pub ids: Option<Vec<&'a str>>,
-    /// Of any of these users.
-    pub usernames: Option<Vec<&'a str>>,
-    /// In any of these projects.
-    pub projects: Option<Vec<&'a str>>,
 }
 
 /// A session under its id, which is kept in the session alone.
@@ -414,28 +403,21 @@ impl Registry {
         found
     }
 
-    /// Calls `see` with every session that may be among those named: all of them, and maybe others.
-    ///
-    /// Each was live at some instant during the call and is seen once. Names are looked up, so that few sessions
-    /// among many are found without looking at the others.
-    pub fn candidates(&self, named: &Named<'_>, mut see: impl FnMut(Arc<Session>)) {
+    /// Begins to go through the sessions that may be among those named. Names are looked up, so that few sessions among
+    /// many are found without looking at the others.
+    pub fn candidates(&self, named: &Named<'_>) -> Candidates {
         if let Some(ids) = &named.ids {
-            let ids: BTreeSet<&str> = ids.iter().copied().collect();
-            ids.into_iter().filter_map(|id| self.get(id)).for_each(see);
-            return;
+            return Candidates::of_ids(ids, |id| self.get(id));
         }
         // First: a session that begins after this is left out, so that an id is not seen twice.
         let turn = self.rows.turn();
-        match self.quota.named(named.usernames.as_deref(), named.projects.as_deref()) {
-            Some(places) => {
-                for place in places {
-                    if let Some(session) = self.rows.session_before(place, turn) {
-                        see(session);
-                    }
-                }
-            }
-            None => self.rows.for_each(see),
-        }
+        let places = self.quota.named(named.usernames.as_deref(), named.projects.as_deref());
+        Candidates::at(places, turn)
+    }
+
+    /// The next few of them, maybe none; `None` if there are no more. Takes some microseconds.
+    pub fn next_candidates(&self, candidates: &mut Candidates) -> Option<Vec<Arc<Session>>> {
+        candidates.next(&self.rows)
     }
 
     /// The rows of [`select`](Self::select) at `now_ms`.

@@ -159,14 +159,7 @@ impl Rows {
     /// page, and without a lock.
     pub(super) fn for_each(&self, mut see: impl FnMut(Arc<Session>)) {
         let turn = self.turn();
-        self.for_each_page(|page| {
-            let is_listed = |row: &&Row| row.turn < turn;
-            let sessions: Vec<_> = {
-                let listed = page.listed();
-                listed.rows.iter().flatten().filter(is_listed).map(|row| row.session.clone()).collect()
-            };
-            sessions.into_iter().for_each(&mut see);
-        });
+        self.for_each_page(|page| page.listed_before(turn).into_iter().for_each(&mut see));
     }
 
     fn for_each_page(&self, mut see: impl FnMut(&Page)) {
@@ -179,6 +172,12 @@ impl Rows {
     /// Counts everybody, page by page.
     pub(super) fn count(&self, census: &mut Census, now_ms: u64) {
         self.for_each_page(|page| page.count(census, now_ms));
+    }
+
+    /// The sessions that are listed in the page of this place, unless they are listed since that turn; `None` if there
+    /// is no such page.
+    pub(super) fn listed(&self, first: Number, turn: u64) -> Option<Vec<Arc<Session>>> {
+        Some(self.page(first)?.listed_before(turn))
     }
 
     /// The turn that is next: sessions of lower ones are listed already.
@@ -207,6 +206,13 @@ impl Rows {
 }
 
 impl Page {
+    /// The sessions that are listed here, unless they are listed since that turn.
+    fn listed_before(&self, turn: u64) -> Vec<Arc<Session>> {
+        let listed = self.listed();
+        let before = listed.rows.iter().flatten().filter(|row| row.turn < turn);
+        before.map(|row| row.session.clone()).collect()
+    }
+
     /// The rows of this page. Whoever holds them takes no other lock.
     pub(super) fn listed(&self) -> MutexGuard<'_, Listed> {
         // What is done under it is storing whole rows, and adding to what is gone.

@@ -22,6 +22,8 @@ mod query;
 mod readme;
 mod real_clients;
 mod scripting;
+mod sharing;
+mod stalled;
 mod stats;
 mod tabs;
 mod tls;

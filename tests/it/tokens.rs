@@ -105,12 +105,14 @@ enum Limits {
 
 /// Every way in by HTTP that needs a token: method, route, what is asked, the scope, and what becomes of limits. `ID` is
 /// a designer of the project q.
-const PATHS: [(&str, &str, &str, &str, Limits); 17] = {
+const PATHS: [(&str, &str, &str, &str, Limits); 19] = {
     use Limits::{ById, Shown, Whole};
     [
         ("GET", "/api/v1/stats", "", "read", Shown),
         ("GET", "/metrics", "", "metrics", Whole),
         ("GET", "/api/v1/session-info", "", "read", Shown),
+        ("GET", "/api/v1/history", "?username[ne]=x", "read", Shown),
+        ("GET", "/api/v1/nodes", "", "read", Shown),
         ("GET", "/api/v1/sessions", "", "read", Shown),
         ("GET", "/api/v1/sessions", "?clientAddress=127.0.0.1&limit=1&search=q&fields=id", "read", Shown),
         ("DELETE", "/api/v1/sessions", "?sessionId=ID", "kick", ById),
@@ -136,6 +138,7 @@ fn calls() -> Vec<(&'static str, Value, &'static str, Limits)> {
         ("getSessionInfo", json!([]), "read", Shown),
         ("getHistory", json!({}), "read", Shown),
         ("getStats", json!({}), "read", Shown),
+        ("getNodes", json!({}), "read", Shown),
         ("listSessions", json!({}), "read", Shown),
         ("listSessions", json!({"filter": all, "search": "1", "sortBy": "asc(id)"}), "read", Shown),
         ("listSessions", json!({"limit": 0}), "read", Shown),
