@@ -52,9 +52,11 @@
 //!
 //! Read in this order: [`SessionInfo`] is the row an administrator sees; [`Session`] is what the server keeps;
 //! `presence` is its life, as bookkeeping alone; [`Registry`] is all of them; [`Membership`] is one connection's
-//! place in one; [`Glob`] picks some, [`filter`] by any field; [`text`] keeps hostile input harmless.
+//! place in one; [`Glob`] picks some, [`filter`] by any field; [`News`] is what has changed; [`text`] keeps hostile
+//! input harmless.
 
 mod acts;
+mod changes;
 mod deadlines;
 mod ended;
 mod ending;
@@ -82,6 +84,7 @@ pub mod text;
 mod token;
 mod who;
 
+pub use changes::{Gone, News};
 pub use ended::EndedSession;
 pub use ending::{EndReason, Leaving, Windows};
 pub use glob::Glob;

@@ -28,7 +28,7 @@ type Place = (Arc<Session>, ConnectionNumber);
 /// are read from the rows, where sessions lie side by side. See the invariants in the crate's documentation.
 ///
 /// Locks are taken in this order, and none but for a few stores: the map's shard, what is open in one session, then
-/// one of the page of rows, the queue of deadlines or the ring; a newcomer takes the quota's before what is open in
+/// one of the page of rows, the queue of deadlines, the ring or the ended of `changes.rs`; a newcomer takes the quota's before what is open in
 /// others.
 #[derive(Debug)]
 pub struct Registry {
@@ -241,6 +241,10 @@ impl Registry {
                     return None;
                 }
                 presence.queued_ms.take_if(|queued| queued.get() == at_ms);
+                if live.expires_ms() == at_ms {
+                    // From this moment it is not authorized any more, although nothing was done.
+                    live.place().mark();
+                }
                 let end = presence.expire(now_ms);
                 if end.is_none() {
                     over = self.is_over(live, now_ms);
@@ -276,8 +280,10 @@ impl Registry {
             // It is due, and whoever deals with it finds out what is next.
             return;
         } else {
+            let expires_ms =
+                Some(session.expires_ms()).filter(|at_ms| (now_ms + 1..u64::MAX).contains(at_ms));
             let ends = [presence.deadline_ms(), self.idle_at_ms(session), self.token_ends_ms(session)];
-            ends.into_iter().flatten().min()
+            ends.into_iter().flatten().chain(expires_ms).min()
         };
         // Never for the moment that is being dealt with, or dealing with it would not end.
         let next = next.and_then(|at_ms| NonZeroU64::new(at_ms.max(now_ms.saturating_add(1))));
@@ -304,7 +310,11 @@ impl Registry {
             }
             drop(presence);
             let Some(end) = end else { return false };
-            session.place().unlist(|| self.ended.push(session.ended(end, now_ms)));
+            session.place().unlist(self.rows.changes(), || {
+                let ended = Arc::new(session.ended(end, now_ms));
+                self.ended.push(ended.clone());
+                ended
+            });
             true
         });
         if let Some((ById(session), ())) = removed {

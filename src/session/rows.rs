@@ -12,7 +12,9 @@ use std::{
 use compact_str::CompactString;
 
 use super::{
-    Session, Who, json,
+    Came, EndedSession, Session, Who,
+    changes::{Changes, Gone, Marks},
+    json,
     presence::Presence,
     rate::{Flow, Past},
     tally::Tally,
@@ -31,6 +33,7 @@ pub(super) struct Rows {
     free: Arc<Free>,
     /// The turn of the next session that is listed.
     next_turn: AtomicU64,
+    changes: Arc<Changes>,
 }
 
 /// Places that nobody has.
@@ -44,6 +47,7 @@ pub(super) struct Page {
     tallies: Box<[Tally]>,
     /// What is behind the averages: too rarely used to be in the tallies' lines.
     pasts: Box<[Past]>,
+    marks: Marks,
     rows: Mutex<Vec<Option<Row>>>,
     free: Arc<Free>,
 }
@@ -57,6 +61,8 @@ pub(super) struct Row {
     /// Sessions are listed in turns: who asks at one turn does not see those of later ones.
     pub(super) turn: u64,
     active_pages: u32,
+    /// Whoever asks for what has changed knows of it.
+    is_told: bool,
     /// A list of texts in JSON. The ids that are made here need no memory of their own.
     page_ids: CompactString,
 }
@@ -84,6 +90,11 @@ impl Counter {
     pub(super) fn heard(&self, now_ms: u64) {
         self.tally().heard(now_ms, || &self.page.pasts[usize::from(self.at)]);
     }
+
+    /// Whole messages came.
+    pub(super) fn came(&self, came: Came) {
+        self.page.came(usize::from(self.at), came);
+    }
 }
 
 impl Rows {
@@ -110,6 +121,7 @@ impl Rows {
             pages.push(Arc::new(Page {
                 tallies: (0..PAGE).map(|_| Tally::default()).collect(),
                 pasts: (0..PAGE).map(|_| Past::default()).collect(),
+                marks: Marks::new(&self.changes),
                 rows: Mutex::new((0..PAGE).map(|_| None).collect()),
                 free: self.free.clone(),
             }));
@@ -165,12 +177,44 @@ impl Rows {
             began_ms: session.began_ms(),
             turn: 0,
             active_pages: 0,
+            is_told: false,
             page_ids: CompactString::const_new("[]"),
         };
         row.set_pages(presence);
         let mut rows = place.page.rows();
         row.turn = self.next_turn.fetch_add(1, Ordering::AcqRel);
         rows[place.at()] = Some(row);
+        place.mark();
+    }
+
+    pub(super) fn changes(&self) -> &Changes {
+        &self.changes
+    }
+
+    /// Whoever asks for what has changed is about to look at all sessions.
+    pub(super) fn tell_all(&self) {
+        for first in (0..).step_by(PAGE) {
+            let Some(page) = self.page(first) else { return };
+            page.rows().iter_mut().flatten().for_each(|row| row.is_told = true);
+        }
+    }
+
+    /// Takes the marks away, and tells which sessions are there.
+    pub(super) fn tell_marked(&self, told: &mut Vec<Arc<Session>>) {
+        for first in (0..).step_by(PAGE) {
+            let Some(page) = self.page(first) else { return };
+            let mut marked = page.marks.take().peekable();
+            if marked.peek().is_none() {
+                continue;
+            }
+            let mut rows = page.rows();
+            for at in marked {
+                if let Some(row) = &mut rows[at] {
+                    row.is_told = true;
+                    told.push(row.session.clone());
+                }
+            }
+        }
     }
 }
 
@@ -179,6 +223,10 @@ impl Page {
     pub(super) fn rows(&self) -> MutexGuard<'_, Vec<Option<Row>>> {
         // What is done under it is storing whole rows.
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn came(&self, at: usize, came: Came) {
+        self.tallies[at].came(came, || self.marks.count(at));
     }
 
     /// Writes what is in one of the places as a row of `getSessionInfo`.
@@ -229,6 +277,21 @@ impl Place {
         self.tally().flow(self.past())
     }
 
+    /// Whole messages came.
+    pub(super) fn came(&self, came: Came) {
+        self.page.came(self.at(), came);
+    }
+
+    /// A whole message was delivered.
+    pub(super) fn went(&self, bytes: u64) {
+        self.tally().went(bytes, || self.page.marks.count(self.at()));
+    }
+
+    /// Something else of the session has changed.
+    pub(super) fn mark(&self) {
+        self.page.marks.set(self.at());
+    }
+
     /// The pages of the session have changed. Does nothing if it is not listed.
     pub(super) fn set_pages(&self, presence: &Presence) {
         if let Some(row) = &mut self.page.rows()[self.at()] {
@@ -242,10 +305,13 @@ impl Place {
     }
 
     /// The session is listed no more; `remember` is called before anybody can see that.
-    pub(super) fn unlist(&self, remember: impl FnOnce()) {
+    pub(super) fn unlist(&self, changes: &Changes, remember: impl FnOnce() -> Arc<EndedSession>) {
         let mut rows = self.page.rows();
-        remember();
+        let ended = remember();
         let row = rows[self.at()].take();
+        if let Some(Row { session, is_told, .. }) = &row {
+            changes.end(|| Gone { session: session.clone(), ended, was_told: *is_told });
+        }
         drop(rows);
         drop(row);
     }
