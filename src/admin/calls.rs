@@ -1,12 +1,12 @@
 //! The methods by their names, and the two ways to give them parameters.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use serde::{
     Deserialize, Deserializer, Serialize,
     de::{DeserializeOwned, MapAccess, SeqAccess, Visitor},
 };
-use serde_json::{Value, value::RawValue};
+use serde_json::{Value, json, value::RawValue};
 
 use super::{
     actions::{self, Done},
@@ -16,12 +16,21 @@ use super::{
     methods::{Methods, SessionInfoFilters},
     rpc::{Error, Procedures},
     source::{Source, Workshop},
+    watch::{UnwatchSessions, WatchSessions, Watches},
 };
 use crate::{config::tokens::Scope, session::text::shown};
 
 /// Every method there is.
-const METHODS: [&str; 6] =
-    ["getSessionInfo", "listSessions", "getHistory", "closeSession", "closePage", "sendMessage"];
+const METHODS: [&str; 8] = [
+    "getSessionInfo",
+    "listSessions",
+    "watchSessions",
+    "unwatchSessions",
+    "getHistory",
+    "closeSession",
+    "closePage",
+    "sendMessage",
+];
 
 impl Procedures for Methods {
     fn call(
@@ -51,6 +60,19 @@ impl Procedures for Methods {
                 let asked = object::<ListSessions>(params)?.read()?;
                 Ok(Some(listing::list(self, asked, Shape::Json)?))
             }
+            "watchSessions" => {
+                let asked = object::<WatchSessions>(params)?.read(self.caller.view())?;
+                Ok(Some(self.watches()?.begin(asked)?))
+            }
+            "unwatchSessions" => {
+                let UnwatchSessions { watch_id } = object(params)?;
+                if !self.watches()?.end(&watch_id) {
+                    let shown = shown(&watch_id);
+                    return Err(Error::new(Error::NOT_FOUND, format!("this socket has no watch {shown}")));
+                }
+                answer(out, json!({"watchId": watch_id}))?;
+                Ok(None)
+            }
             "getHistory" => Ok(Some(history::get_history(self, &object(params)?)?)),
             "closeSession" => self.act(method, params, out, actions::close_session),
             "closePage" => {
@@ -71,6 +93,15 @@ impl Procedures for Methods {
 }
 
 impl Methods {
+    /// The watches of the socket that asks.
+    fn watches(&self) -> Result<&Arc<Watches>, Error> {
+        self.watches.as_ref().ok_or_else(|| {
+            let message = "who watches has to stay: watches are for the WebSocket /query; over HTTP, \
+                           GET /api/v1/events tells the same";
+            Error::new(Error::METHOD_NOT_FOUND, message)
+        })
+    }
+
     /// Carries out an action, and writes down who did what to whom, and with which result. One that a filter picks
     /// sessions for is carried out, and written down, as its answer is made.
     fn act<T: DeserializeOwned, R: Serialize>(
@@ -108,7 +139,9 @@ impl Methods {
 /// What a method needs of a token.
 fn needed(method: &str) -> Option<Scope> {
     match method {
-        "getSessionInfo" | "listSessions" | "getHistory" => Some(Scope::Read),
+        "getSessionInfo" | "listSessions" | "watchSessions" | "unwatchSessions" | "getHistory" => {
+            Some(Scope::Read)
+        }
         "closeSession" | "closePage" | "sendMessage" => Some(Scope::Kick),
         _ => None,
     }

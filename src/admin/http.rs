@@ -20,7 +20,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     caller::Lacks,
-    ignition,
+    events, ignition,
     listener::AdminPlane,
     methods::{Methods, SessionInfoFilters},
     query_socket, rest, rpc,
@@ -62,6 +62,7 @@ pub(super) fn router(
         .route("/api/v1/sessions", get(rest::list).delete(rest::delete))
         .route("/api/v1/sessions/{id}", get(rest::one))
         .route("/api/v1/sessions/{id}/pages", get(rest::pages))
+        .route("/api/v1/events", get(events::stream))
         .route("/data/perspective/api/v1/sessions", get(ignition::sessions).delete(rest::delete))
         .route("/data/perspective/api/v1/sessions/", get(ignition::sessions).delete(rest::delete))
         .route("/data/perspective/api/v1/session/{id}", get(ignition::session))
@@ -173,7 +174,7 @@ async fn post_query(
     Ok(if first.is_empty() { StatusCode::NO_CONTENT.into_response() } else { ok(first) })
 }
 
-fn refuse(why: Unanswered) -> Refusal {
+pub(super) fn refuse(why: Unanswered) -> Refusal {
     match why {
         Unanswered::Overloaded => {
             Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", why.to_string()).retry_after()
@@ -199,7 +200,8 @@ fn is_json(headers: &HeaderMap) -> bool {
 
 async fn not_found() -> Refusal {
     Refusal::not_found(
-        "there is nothing here; there are /query, /api/v1/session-info, /api/v1/sessions, /healthz and /readyz",
+        "there is nothing here; there are /query, /api/v1/session-info, /api/v1/sessions, /api/v1/events, /healthz and \
+         /readyz",
     )
 }
 

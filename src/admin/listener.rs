@@ -1,22 +1,34 @@
 use std::sync::Arc;
 
+use axum::http::StatusCode;
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::{
+    net::TcpListener,
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    audit::Audit, caller::Caller, gate::Gate, http, methods::Methods, snapshots::Snapshots, source::Workshop,
+    audit::Audit,
+    caller::Caller,
+    gate::Gate,
+    http,
+    methods::Methods,
+    snapshots::Snapshots,
+    source::Workshop,
+    watch::{Hub, Watches},
 };
 use crate::{
     config::AdminConfig,
     edge::{
         accept::{Accepted, MAX_REQUEST_HEAD, accept},
         clock::Clock,
+        refusal::Refusal,
     },
     session::Registry,
 };
@@ -29,10 +41,11 @@ pub(crate) struct AdminPlane {
     clock: Clock,
     workshop: Workshop,
     snapshots: Arc<Snapshots>,
+    pub(super) hub: Arc<Hub>,
     pub(super) gate: Gate,
     audit: Audit,
-    /// Places for query sockets: fewer than for connections, so that HTTP is always answered.
-    pub(super) query_places: Arc<Semaphore>,
+    /// Places for query sockets and event streams: fewer than for connections, so that HTTP is always answered.
+    query_places: Arc<Semaphore>,
     /// The clients are asked to leave; `readyz` says so.
     pub(super) draining: CancellationToken,
     /// Administrators are asked to leave.
@@ -55,12 +68,14 @@ impl AdminPlane {
         let query_places = Arc::new(Semaphore::new(config.max_query_sockets));
         let gate = Gate::new(config.tokens.as_deref());
         let audit = Audit::new(config.audit_log.as_deref());
+        let hub = Hub::new(registry.clone(), clock);
         Self {
             config,
             registry,
             clock,
             workshop,
             snapshots: Arc::default(),
+            hub,
             gate,
             audit,
             query_places,
@@ -91,9 +106,28 @@ impl AdminPlane {
             clock: *clock,
             workshop: workshop.clone(),
             snapshots: snapshots.clone(),
+            watches: None,
             caller,
             audit: audit.clone(),
         }
+    }
+
+    /// The watches of one query socket: none yet.
+    pub(super) fn watches(&self) -> Arc<Watches> {
+        Watches::new(self.hub.clone(), self.workshop.clone())
+    }
+
+    /// A place for somebody who stays.
+    ///
+    /// # Errors
+    ///
+    /// 503: all are taken.
+    pub(super) fn query_place(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        self.query_places.clone().try_acquire_owned().map_err(|_| {
+            let max = self.config.max_query_sockets;
+            let message = format!("there are {max} query sockets and event streams already");
+            Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_query_sockets", message).retry_after()
+        })
     }
 
     async fn serve(self: Arc<Self>, accepted: Accepted) {

@@ -67,6 +67,8 @@ pub(super) enum NoList {
     Expired(String),
     /// The caller may not see it.
     Refused(Lacks),
+    /// There are too many already.
+    Limit(String),
 }
 
 impl From<Lacks> for NoList {
@@ -87,6 +89,7 @@ impl From<NoList> for Error {
             NoList::Invalid(message) => Self::invalid_params(message),
             NoList::Expired(message) => Self::new(Self::NOT_FOUND, message),
             NoList::Refused(lacks) => lacks.into(),
+            NoList::Limit(message) => Self::new(Self::LIMIT, message),
         }
     }
 }
@@ -147,7 +150,7 @@ pub(super) fn page(limit: i64, offset: i64) -> Result<(i64, usize), NoList> {
     Ok((limit, offset))
 }
 
-fn text(name: &str, value: Option<Value>) -> Result<Option<String>, NoList> {
+pub(super) fn text(name: &str, value: Option<Value>) -> Result<Option<String>, NoList> {
     match value {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text).filter(|text| !text.is_empty())),
@@ -155,7 +158,7 @@ fn text(name: &str, value: Option<Value>) -> Result<Option<String>, NoList> {
     }
 }
 
-fn whole(name: &str, value: Option<Value>) -> Result<Option<i64>, NoList> {
+pub(super) fn whole(name: &str, value: Option<Value>) -> Result<Option<i64>, NoList> {
     let Some(value) = value.filter(|value| !value.is_null()) else { return Ok(None) };
     match value.as_i64() {
         Some(number) => Ok(Some(number)),

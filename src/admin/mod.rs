@@ -1,8 +1,8 @@
 //! The query plane: administrators ask, over a socket or over HTTP.
 //!
-//! [`methods`] is what can be asked, [`actions`] what can be done, [`audit`] where that is written down, [`history`] what has been; [`rpc`] and
+//! [`methods`] is what can be asked, [`watch`] what is told from then on, [`actions`] what can be done, [`audit`] where that is written down, [`history`] what has been; [`rpc`] and
 //! [`calls`] are how it is asked in JSON-RPC, pure text in and text out;
-//! [`http`] and [`query_socket`] carry it. [`gate`] says who may ask, [`caller`] what they may
+//! [`http`], [`events`] and [`query_socket`] carry it. [`gate`] says who may ask, [`caller`] what they may
 //! do, [`view`] what they see.
 
 mod actions;
@@ -11,6 +11,7 @@ mod bulk;
 mod caller;
 mod calls;
 mod csv;
+mod events;
 mod gate;
 mod history;
 mod http;
@@ -26,6 +27,7 @@ mod select;
 mod snapshots;
 mod source;
 mod view;
+mod watch;
 
 use std::path::Path;
 

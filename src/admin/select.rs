@@ -73,7 +73,13 @@ impl Question {
         sessions
     }
 
-    fn find(
+    /// Whether the answer changes although no session does.
+    pub(super) fn moves_by_itself(&self) -> bool {
+        self.filter.fields().any(Column::moves_by_itself)
+    }
+
+    /// Calls `found` with each session that is seen and fits, once.
+    pub(super) fn find(
         &self,
         (registry, clock, view): (&Registry, Clock, &View),
         mut found: impl FnMut(&Arc<Session>, &Seen<'_>),
@@ -93,7 +99,8 @@ impl Question {
         });
     }
 
-    fn fits(&self, session: &Session, seen: &Seen<'_>) -> bool {
+    /// Whether this session is meant.
+    pub(super) fn fits(&self, session: &Session, seen: &Seen<'_>) -> bool {
         self.scope.is_none_or(|scope| session.who().scope() == scope)
             && self.filter.matches(seen)
             && self.search.matches(seen)

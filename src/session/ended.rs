@@ -6,7 +6,7 @@ use std::{
     },
 };
 
-use super::{EndReason, Who};
+use super::{Counts, EndReason, Who};
 
 /// A session that has ended, with its final totals.
 #[derive(Clone, Debug)]
@@ -31,6 +31,18 @@ pub struct EndedSession {
     pub messages_sent: u64,
     /// Payload bytes delivered to it.
     pub bytes_received: u64,
+}
+
+impl EndedSession {
+    /// What was counted of it.
+    pub fn counts(&self) -> Counts {
+        Counts {
+            recent_bytes_sent: self.recent_bytes_sent,
+            total_bytes_sent: self.total_bytes_sent,
+            messages_sent: self.messages_sent,
+            bytes_received: self.bytes_received,
+        }
+    }
 }
 
 /// The sessions that ended last, and how many more there were.

@@ -24,3 +24,4 @@ mod scripting;
 mod tabs;
 mod tokens;
 mod views;
+mod watching;
