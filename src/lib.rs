@@ -90,6 +90,9 @@
 //! - **A list is put in order as far as it is shown** (`admin/select.rs`), by values that were read once: an order by
 //!   what changes meanwhile would be none. A snapshot keeps the sessions themselves and not their rows, so that it is
 //!   small; a session that is held so has its final state.
+//! - **Totals are added up when somebody asks** (`session/census.rs`): a page of rows keeps what its ended sessions were
+//!   counted with, under the lock that lists them, so counting a message pays nothing for it and the sums hold at every
+//!   look. A connection is one value from its accept to its end (`clients/arrival.rs`), and is counted when that goes.
 //! - **The clock is coarse** (`edge/clock.rs`): it moves with the kernel's tick, every few milliseconds, so that reading it
 //!   costs next to nothing and an idle server does nothing to keep it.
 //! - **A resume token carries the session's id in the clear**, before its 128 secret bits: the session is found by what

@@ -239,6 +239,15 @@ impl QueryClient {
         self.call("getHistory", &json!({"limit": -1})).await
     }
 
+    /// `getStats`: how much of everything there is, as it is answered (PROTOCOL 3.1).
+    ///
+    /// # Errors
+    ///
+    /// A [`QueryError`]; after [`QueryError::Server`] the client can go on asking.
+    pub async fn stats(&mut self) -> Result<Value, QueryError> {
+        self.call("getStats", &json!([])).await
+    }
+
     /// `closeSession`: ends a session, with words for its client.
     ///
     /// # Errors

@@ -110,7 +110,8 @@ pub async fn run_on(
     let clock = Clock::start();
     let draining = CancellationToken::new();
     let clients = Arc::new(ClientPlane::new(config.clients, registry.clone(), clock, draining.clone()));
-    let admin = Arc::new(AdminPlane::new(config.admin, registry, clock, draining.clone()));
+    let admin =
+        Arc::new(AdminPlane::new(config.admin, (registry, clients.counted.clone()), clock, draining.clone()));
     let serving = async {
         tokio::join!(clients.clone().run(listeners.clients), admin.clone().run(listeners.admin),);
     };

@@ -126,7 +126,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        admin::{audit::Audit, caller::Caller, source::Workshop},
+        admin::{audit::Audit, caller::Caller, figures::Figures, source::Workshop},
         edge::clock::Clock,
         session::{Registry, Rules},
     };
@@ -143,6 +143,7 @@ mod tests {
             watches: None,
             caller: Caller::new(([127, 0, 0, 1], 1).into(), None),
             audit: Audit::new(Some(&log)),
+            figures: Figures::nothing(),
         };
         let bulk = |action: &str| {
             let deed = Deed::Close { message: None, dry_run: false };

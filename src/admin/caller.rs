@@ -58,6 +58,18 @@ impl Caller {
         Err(Lacks(format!("the token {} has not the scope {scope}", self.name())))
     }
 
+    /// For what cannot be had of one project alone.
+    ///
+    /// # Errors
+    ///
+    /// Their token is of one, and what they can use.
+    pub(super) fn must_be_of_no_project(&self, why: &str) -> Result<(), Lacks> {
+        match self.view.project() {
+            None => Ok(()),
+            Some(_) => Err(Lacks(format!("the token {} is of one project: {why}", self.name()))),
+        }
+    }
+
     /// What they see.
     pub(super) fn view(&self) -> &View {
         &self.view

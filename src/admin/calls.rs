@@ -1,6 +1,6 @@
 //! The methods by their names, and the two ways to give them parameters.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use serde::{
     Deserialize, Deserializer, Serialize,
@@ -16,17 +16,19 @@ use super::{
     methods::{Methods, SessionInfoFilters},
     rpc::{Error, Procedures},
     source::{Source, Workshop},
+    stats,
     watch::{UnwatchSessions, WatchSessions, Watches},
 };
 use crate::{config::tokens::Scope, session::text::shown};
 
 /// Every method there is.
-const METHODS: [&str; 8] = [
+pub(super) const METHODS: [&str; 9] = [
     "getSessionInfo",
     "listSessions",
     "watchSessions",
     "unwatchSessions",
     "getHistory",
+    "getStats",
     "closeSession",
     "closePage",
     "sendMessage",
@@ -74,6 +76,10 @@ impl Procedures for Methods {
                 Ok(None)
             }
             "getHistory" => Ok(Some(history::get_history(self, &object(params)?)?)),
+            "getStats" => {
+                object::<NoParameters>(params)?;
+                Ok(Some(stats::get_stats(self)))
+            }
             "closeSession" => self.act(method, params, out, actions::close_session),
             "closePage" => {
                 self.act(method, params, out, |methods, asked| actions::close_page(methods, &asked))
@@ -90,7 +96,21 @@ impl Procedures for Methods {
     fn workshop(&self) -> &Workshop {
         &self.workshop
     }
+
+    fn asked(&self, method: &str, took: Duration, is_error: bool) {
+        // Whatever else somebody may write is one.
+        let known = METHODS.into_iter().find(|known| *known == method);
+        self.figures.asked(known.unwrap_or(NO_METHOD), took, is_error);
+    }
 }
+
+/// What counts together of questions that name no method there is.
+const NO_METHOD: &str = "unknown";
+
+/// The parameters of a method that has none.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NoParameters {}
 
 impl Methods {
     /// The watches of the socket that asks.
@@ -139,9 +159,8 @@ impl Methods {
 /// What a method needs of a token.
 fn needed(method: &str) -> Option<Scope> {
     match method {
-        "getSessionInfo" | "listSessions" | "watchSessions" | "unwatchSessions" | "getHistory" => {
-            Some(Scope::Read)
-        }
+        "getSessionInfo" | "listSessions" | "watchSessions" | "unwatchSessions" | "getHistory"
+        | "getStats" => Some(Scope::Read),
         "closeSession" | "closePage" | "sendMessage" => Some(Scope::Kick),
         _ => None,
     }

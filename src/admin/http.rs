@@ -3,13 +3,14 @@
 use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,
+    time::Instant,
 };
 
 use axum::{
     Router,
     body::Body,
-    extract::{Extension, Request, State},
-    http::{HeaderMap, StatusCode, header},
+    extract::{Extension, MatchedPath, Request, State},
+    http::{HeaderMap, Method, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{delete, get},
@@ -23,8 +24,9 @@ use super::{
     events, ignition,
     listener::AdminPlane,
     methods::{Methods, SessionInfoFilters},
-    query_socket, rest, rpc,
+    metrics, query_socket, rest, rpc,
     source::{Source, Unanswered, into_parts},
+    stats::get_stats,
 };
 use crate::{
     config::tokens::Scope,
@@ -63,6 +65,8 @@ pub(super) fn router(
         .route("/api/v1/sessions/{id}", get(rest::one))
         .route("/api/v1/sessions/{id}/pages", get(rest::pages))
         .route("/api/v1/events", get(events::stream))
+        .route("/api/v1/stats", get(stats))
+        .route("/metrics", get(metrics::metrics))
         .route("/data/perspective/api/v1/sessions", get(ignition::sessions).delete(rest::delete))
         .route("/data/perspective/api/v1/sessions/", get(ignition::sessions).delete(rest::delete))
         .route("/data/perspective/api/v1/session/{id}", get(ignition::session))
@@ -75,7 +79,24 @@ pub(super) fn router(
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(middleware::from_fn_with_state(connection.clone(), check))
+        .layer(middleware::from_fn_with_state(connection.clone(), time))
         .with_state(connection)
+}
+
+/// Counts a request, and how long it took until its answer began.
+async fn time(State(connection): State<Connection>, request: Request, next: Next) -> Response {
+    let began = Instant::now();
+    let method = match *request.method() {
+        Method::GET | Method::HEAD | Method::POST | Method::DELETE => request.method().as_str(),
+        // Anybody may make one up.
+        _ => "other",
+    };
+    let route = request.extensions().get::<MatchedPath>();
+    let way = format!("{method} {}", route.map_or("elsewhere", MatchedPath::as_str));
+    let response = next.run(request).await;
+    let is_error = response.status().is_client_error() || response.status().is_server_error();
+    connection.plane.figures.asked(&way, began.elapsed(), is_error);
+    response
 }
 
 /// Whether a request is answered, and whose [`Methods`] it is answered by.
@@ -113,6 +134,13 @@ async fn session_info(Extension(methods): Extension<Methods>, request: Request) 
     let filters = SessionInfoFilters::read([values[0].as_deref(), values[1].as_deref()])
         .map_err(Refusal::bad_parameter)?;
     made(&methods, methods.session_info(filters)).await
+}
+
+/// `getStats`.
+async fn stats(Extension(methods): Extension<Methods>, request: Request) -> Answer {
+    methods.caller.must_have(Scope::Read)?;
+    Query::parse(request.uri().query(), &[], Unknown::Refuse)?;
+    made(&methods, get_stats(&methods)).await
 }
 
 /// The answer that comes from a source: whole if it is one part.
@@ -200,8 +228,8 @@ fn is_json(headers: &HeaderMap) -> bool {
 
 async fn not_found() -> Refusal {
     Refusal::not_found(
-        "there is nothing here; there are /query, /api/v1/session-info, /api/v1/sessions, /api/v1/events, /healthz and \
-         /readyz",
+        "there is nothing here; there are /query, /api/v1/session-info, /api/v1/sessions, /api/v1/events, \
+         /api/v1/stats, /metrics, /healthz and /readyz",
     )
 }
 

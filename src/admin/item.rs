@@ -303,6 +303,7 @@ enum Key {
     /// It never changes, so it is asked for when it is needed.
     Fixed(Mask),
     Null,
+    /// The one subprotocol there is: a session has it or not, as its connections come and go.
     Headcount,
     Number(u64),
     Bool(bool),

@@ -16,6 +16,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     audit::Audit,
     caller::Caller,
+    calls::METHODS,
+    figures::Figures,
     gate::Gate,
     http,
     methods::Methods,
@@ -28,6 +30,7 @@ use crate::{
     edge::{
         accept::{Accepted, MAX_REQUEST_HEAD, accept},
         clock::Clock,
+        connections::Connections,
         refusal::Refusal,
     },
     session::Registry,
@@ -44,6 +47,7 @@ pub(crate) struct AdminPlane {
     pub(super) hub: Arc<Hub>,
     pub(super) gate: Gate,
     audit: Audit,
+    pub(super) figures: Arc<Figures>,
     /// Places for query sockets and event streams: fewer than for connections, so that HTTP is always answered.
     query_places: Arc<Semaphore>,
     /// The clients are asked to leave; `readyz` says so.
@@ -57,10 +61,10 @@ pub(crate) struct AdminPlane {
 }
 
 impl AdminPlane {
-    /// A plane that answers from the registry; `draining` is the server's.
+    /// A plane that answers from the registry, and of what was counted on the other plane; `draining` is the server's.
     pub(crate) fn new(
         config: AdminConfig,
-        registry: Arc<Registry>,
+        (registry, counted): (Arc<Registry>, Arc<Connections>),
         clock: Clock,
         draining: CancellationToken,
     ) -> Self {
@@ -69,6 +73,7 @@ impl AdminPlane {
         let gate = Gate::new(config.tokens.as_deref());
         let audit = Audit::new(config.audit_log.as_deref());
         let hub = Hub::new(registry.clone(), clock);
+        let figures = Arc::new(Figures::new(counted, query_places.clone(), &METHODS));
         Self {
             config,
             registry,
@@ -78,6 +83,7 @@ impl AdminPlane {
             hub,
             gate,
             audit,
+            figures,
             query_places,
             draining,
             closing: CancellationToken::new(),
@@ -100,7 +106,7 @@ impl AdminPlane {
 
     /// What this caller can ask.
     pub(super) fn methods(&self, caller: Caller) -> Methods {
-        let Self { registry, clock, workshop, snapshots, audit, .. } = self;
+        let Self { registry, clock, workshop, snapshots, audit, figures, .. } = self;
         Methods {
             registry: registry.clone(),
             clock: *clock,
@@ -109,6 +115,7 @@ impl AdminPlane {
             watches: None,
             caller,
             audit: audit.clone(),
+            figures: figures.clone(),
         }
     }
 

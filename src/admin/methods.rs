@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{
     audit::Audit,
     caller::{Caller, Lacks},
+    figures::Figures,
     snapshots::Snapshots,
     source::{PART_BYTES, Source, Workshop},
     view::Mask,
@@ -27,6 +28,7 @@ pub(super) struct Methods {
     pub(super) watches: Option<Arc<Watches>>,
     pub(super) caller: Caller,
     pub(super) audit: Audit,
+    pub(super) figures: Arc<Figures>,
 }
 
 /// The two filters of `getSessionInfo`; `None` matches all.

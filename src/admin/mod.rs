@@ -1,10 +1,11 @@
 //! The query plane: administrators ask, over a socket or over HTTP.
 //!
-//! [`methods`] is what can be asked, [`watch`] what is told from then on, [`actions`] what can be done, [`audit`] where that is written down, [`history`] what has been; [`rpc`] and
-//! [`calls`] are how it is asked in JSON-RPC, pure text in and text out;
+//! [`methods`] is what can be asked, [`watch`] what is told from then on, [`actions`] what can be done, [`audit`] where that is written down, [`history`] what has been,
+//! [`stats`] and [`metrics`] how much of it all there is; [`rpc`] and [`calls`] are how it is asked in JSON-RPC, pure text in and text out;
 //! [`http`], [`events`] and [`query_socket`] carry it. [`gate`] says who may ask, [`caller`] what they may
 //! do, [`view`] what they see.
 
+mod accept;
 mod actions;
 mod audit;
 mod bulk;
@@ -12,6 +13,7 @@ mod caller;
 mod calls;
 mod csv;
 mod events;
+mod figures;
 mod gate;
 mod history;
 mod http;
@@ -20,12 +22,15 @@ mod item;
 mod listener;
 mod listing;
 mod methods;
+mod metrics;
+mod process;
 mod query_socket;
 mod rest;
 mod rpc;
 mod select;
 mod snapshots;
 mod source;
+mod stats;
 mod view;
 mod watch;
 

@@ -9,6 +9,7 @@ use axum::{
 use serde_json::{Map, Value, json};
 
 use super::{
+    accept::preferred,
     actions,
     http::{Answer, made, ok},
     item::{Column, Fields},
@@ -142,54 +143,21 @@ fn unknown(name: &str, parameters: &[&str]) -> Refusal {
     ))
 }
 
-/// What the client likes best of what there is (RFC 9110, 12.5.1).
+/// What a list is written as.
 ///
 /// # Errors
 ///
-/// 406: it takes none of it.
+/// 406: the client takes none of it.
 fn accepted(headers: &HeaderMap) -> Result<Shape, Refusal> {
     const KINDS: [(&str, Shape); 3] = [
         ("application/json", Shape::Json),
         ("application/x-ndjson", Shape::Ndjson),
         ("text/csv", Shape::Csv),
     ];
-    let lines = headers.get_all(header::ACCEPT);
-    let ranges: Vec<(String, f32)> = lines
-        .iter()
-        .filter_map(|line| line.to_str().ok())
-        .flat_map(|line| line.split(','))
-        .filter(|range| !range.trim().is_empty())
-        .map(weighed)
-        .collect();
-    if ranges.is_empty() {
-        return Ok(Shape::Json);
-    }
-    // The most specific range that fits a kind says how well it is liked.
-    let liking = |kind: &str| {
-        let family = kind.split('/').next().unwrap_or_default();
-        let like = |wanted: &str| ranges.iter().find(|(range, _)| range == wanted).map(|(_, weight)| *weight);
-        like(kind).or_else(|| like(&format!("{family}/*"))).or_else(|| like("*/*")).unwrap_or(0.0)
-    };
-    let mut best: Option<(f32, Shape)> = None;
-    for (kind, shape) in KINDS {
-        let weight = liking(kind);
-        if weight > best.map_or(0.0, |(best, _)| best) {
-            best = Some((weight, shape));
-        }
-    }
-    best.map(|(_, shape)| shape).ok_or_else(|| {
+    preferred(headers, &KINDS).ok_or_else(|| {
         let message = "this can be had as application/json, application/x-ndjson or text/csv";
         Refusal::new(StatusCode::NOT_ACCEPTABLE, "not_acceptable", message)
     })
-}
-
-/// A range of media types, and how well it is liked.
-fn weighed(range: &str) -> (String, f32) {
-    let mut parts = range.split(';').map(str::trim);
-    let kind = parts.next().unwrap_or_default().to_ascii_lowercase();
-    let weight = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
-    // A weight that is none is no reason to withhold the answer.
-    (kind, weight.map_or(1.0, |weight| weight.parse().unwrap_or(1.0)))
 }
 
 /// One session, or 404.

@@ -1,6 +1,9 @@
 //! JSON-RPC 2.0, text in and text out (PROTOCOL 3.1).
 
-use std::vec;
+use std::{
+    time::{Duration, Instant},
+    vec,
+};
 
 use bytes::Bytes;
 use futures::Stream;
@@ -31,6 +34,9 @@ pub(super) trait Procedures {
 
     /// Where large results are made.
     fn workshop(&self) -> &Workshop;
+
+    /// A request was answered, or the first part of its answer was made, after so long.
+    fn asked(&self, method: &str, took: Duration, is_error: bool);
 }
 
 /// The answer to one text, made part by part.
@@ -119,7 +125,10 @@ impl<P: Procedures> Answer<P> {
             Ok(request) => {
                 open_response(request.id.as_deref(), out);
                 out.extend_from_slice(b"\"result\":");
-                match self.carry_out(&request, out).await {
+                let began = Instant::now();
+                let carried_out = self.carry_out(&request, out).await;
+                self.procedures.asked(&request.method, began.elapsed(), carried_out.is_err());
+                match carried_out {
                     Ok(()) if self.source.is_some() => {}
                     Ok(()) => out.push(b'}'),
                     Err(error) => {
@@ -314,8 +323,6 @@ fn is_json_space(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use serde_json::json;
 
     use super::{super::calls::arguments, *};
@@ -344,6 +351,8 @@ mod tests {
         fn workshop(&self) -> &Workshop {
             &self.0
         }
+
+        fn asked(&self, _: &str, _: Duration, _: bool) {}
     }
 
     /// A result of many parts, or a fault.

@@ -11,6 +11,7 @@ mod screen;
 mod serve;
 mod sessions;
 mod settings;
+mod stats;
 mod table;
 mod token;
 mod units;
@@ -45,6 +46,7 @@ enum Command {
     Send(act::Send),
     Serve(Box<serve::Arguments>),
     Sessions(sessions::Arguments),
+    Stats(stats::Arguments),
     Token(token::Arguments),
 }
 
@@ -123,6 +125,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Load(arguments) => load::run(arguments),
         Command::Serve(arguments) => serve::run(*arguments),
         Command::Sessions(arguments) => sessions::run(arguments),
+        Command::Stats(arguments) => stats::run(&arguments),
         Command::Token(arguments) => token::run(arguments),
     };
     match outcome {

@@ -63,7 +63,7 @@ fn as_io(error: csv::Error) -> io::Error {
 /// Writes what could act on a terminal as `\u….`: the same JSON value, in plain sight.
 ///
 /// JSON has such characters only inside strings, and its own line breaks are kept.
-fn harmless(json: &str) -> Cow<'_, str> {
+pub(super) fn harmless(json: &str) -> Cow<'_, str> {
     let acts = |c: char| c != '\n' && is_hostile(c);
     if !json.contains(acts) {
         return Cow::Borrowed(json);

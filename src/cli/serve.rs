@@ -36,7 +36,9 @@ pub(super) fn run(arguments: Arguments) -> Outcome {
     server::check(&settings.config).map_err(Failure::Usage)?;
     descriptors::make_room(settings.config.clients.max_open);
     log_to_stderr(settings.log);
-    super::runtime()?.block_on(serve(settings))
+    // On a thread of the runtime and not on the one that waits for it: there a tick, or a newcomer, wakes nobody else.
+    let serving = async { tokio::spawn(serve(settings)).await };
+    super::runtime()?.block_on(serving).unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
 }
 
 async fn serve(settings: Checked) -> Outcome {

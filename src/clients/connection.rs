@@ -4,6 +4,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use tokio::{
@@ -24,9 +25,9 @@ use tokio_tungstenite::tungstenite::{
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::{
+    arrival::Open,
     control::{self, ToClient},
     line::Line,
-    listener::ClientPlane,
     outbox::{Outbox, Unsent},
     pace::Pace,
     upgrade::Admitted,
@@ -75,7 +76,7 @@ pub(super) struct Connection<S> {
     pace: Option<Box<Pace>>,
     pub(super) membership: Membership,
     pub(super) line: Arc<Line>,
-    pub(super) plane: Arc<ClientPlane>,
+    pub(super) plane: Open,
     /// Its place among the sockets, and among those that a drain waits for.
     pub(super) held: (OwnedSemaphorePermit, TaskTrackerToken),
 }
@@ -115,7 +116,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Task<S> {
         stream: S,
         early: &[u8],
         admitted: Admitted,
-        plane: Arc<ClientPlane>,
+        plane: Open,
         held: (OwnedSemaphorePermit, TaskTrackerToken),
     ) -> Self {
         let Admitted { membership, page_id, line } = admitted;
@@ -204,7 +205,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return Err(Ending::Silent);
         }
         if told.to_ping() {
-            replies.extend_from_slice(&frames::PING);
+            frames::put(replies, OpCode::Control(Control::Ping), &self.plane.stamps.now());
         }
         let mut obeyed = Ok(());
         for order in told.orders {
@@ -316,7 +317,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Event::Ping(_) if self.line.is_parting() => {}
                 Event::Ping(payload) if self.outbox.waits() => self.outbox.pong_later(payload),
                 Event::Ping(payload) => frames::put(replies, OpCode::Control(Control::Pong), payload),
-                Event::Pong(_) => {}
+                Event::Pong(payload) => self.pong_came(payload),
                 Event::Close(frame) => return Err(Ending::Closed(frame)),
             }
             if replies.len() >= REPLY_BYTES {
@@ -324,6 +325,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
         }
         Ok(())
+    }
+
+    /// A pong that nobody asked for says nothing of how long the way is.
+    fn pong_came(&self, payload: &[u8]) {
+        if let Some(age) = self.plane.stamps.age(payload) {
+            let rounded_ms = (age + Duration::from_micros(500)).as_millis();
+            self.membership.session().rtt_was(u64::try_from(rounded_ms).unwrap_or(u64::MAX));
+        }
     }
 
     /// Does what a control message says, or echoes.

@@ -29,22 +29,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let (leaving, last_word) = self.parting(ending);
         let Self { mut stream, mut outbox, membership, plane, held, .. } = self;
         membership.leave(leaving, plane.clock.now_ms());
-        let mut last = Vec::new();
-        let (fails, frame) = match last_word {
-            LastWord::None => return,
-            LastWord::Waiting => (false, None),
-            LastWord::Answer(frame) => (false, Some(frame)),
-            LastWord::Failure(frame) => (true, Some(Some(frame))),
+        let farewell = match last_word {
+            LastWord::None => None,
+            LastWord::Waiting => Some((false, None)),
+            LastWord::Answer(frame) => Some((false, Some(frame))),
+            LastWord::Failure(frame) => Some((true, Some(Some(frame)))),
         };
-        if let Some(frame) = frame {
-            put_close(&mut last, frame);
+        if let Some((fails, frame)) = farewell {
+            let mut last = Vec::new();
+            if let Some(frame) = frame {
+                put_close(&mut last, frame);
+            }
+            let farewell = async {
+                outbox.finish(&mut stream, &last).await?;
+                if fails { hang_up(stream).await } else { Ok(()) }
+            };
+            // Whether the peer took it or not, this is the end.
+            let _ = plane.cut.run_until_cancelled(time::timeout(CLOSE_TIMEOUT, farewell)).await;
         }
-        let farewell = async {
-            outbox.finish(&mut stream, &last).await?;
-            if fails { hang_up(stream).await } else { Ok(()) }
-        };
-        // Whether the peer took it or not, this is the end.
-        let _ = plane.cut.run_until_cancelled(time::timeout(CLOSE_TIMEOUT, farewell)).await;
+        plane.close(leaving.reason());
         drop(held);
     }
 
@@ -82,7 +85,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Ending::SlowConsumer => {
                 fail(EndReason::SlowConsumer, CloseCode::Policy, "you do not read what is sent to you")
             }
-            Ending::Ordered(frame) => (Leaving::Ended(EndReason::Terminated), LastWord::Failure(frame)),
+            Ending::Ordered(frame) => {
+                let reason = EndReason::of_close_code(frame.code.into());
+                (Leaving::Ended(reason), LastWord::Failure(frame))
+            }
             Ending::Drained => (Leaving::Ended(EndReason::Drained), LastWord::Waiting),
         }
     }

@@ -1,4 +1,4 @@
-use std::{convert::Infallible, future::ready, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::ready, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use http::Request;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -9,28 +9,31 @@ use tokio::{
 };
 use tokio_util::{
     sync::CancellationToken,
-    task::{AbortOnDropHandle, TaskTracker, task_tracker::TaskTrackerToken},
+    task::{AbortOnDropHandle, TaskTracker},
 };
 
 use super::{
     address::Peer,
+    arrival::{Arrival, Inside},
     connection::{READ_BYTES, Task},
     control,
     heart::Heart,
     identity::Identities,
     pace::Gate,
     proxy,
-    upgrade::{self, Admitted},
+    stamp::Stamps,
+    upgrade::{self, Granted},
 };
 use crate::{
     config::{ClientsConfig, ProxyConfig},
     edge::{
         accept::{Accepted, MAX_REQUEST_HEAD, accept},
         clock::Clock,
+        connections::{Connections, Dropped, Missed},
         refusal::Refusal,
     },
     frames::{Keep, Rules},
-    session::{Order, Registry},
+    session::{EndReason, Order, Registry},
 };
 
 /// How many request timeouts a connection may last that asks, and asks again, but never becomes a WebSocket.
@@ -49,8 +52,11 @@ pub(crate) struct ClientPlane {
     pub(super) registry: Arc<Registry>,
     pub(super) clock: Clock,
     pub(super) heart: Heart,
+    pub(super) stamps: Stamps,
     pub(super) gate: Gate,
     pub(super) identities: Identities,
+    /// What has become of all connections so far.
+    pub(crate) counted: Arc<Connections>,
     /// Everybody is asked to leave, and nobody may come in.
     draining: CancellationToken,
     /// Whoever is still there is cut.
@@ -69,8 +75,10 @@ impl ClientPlane {
     ) -> Self {
         Self {
             heart: Heart::new(config.heartbeat),
+            stamps: Stamps::new(),
             gate: Gate::default(),
             identities: Identities::new(&config.identity),
+            counted: Arc::new(Connections::new(&upgrade::REFUSALS, &EndReason::ALL.map(EndReason::as_str))),
             config,
             registry,
             clock,
@@ -83,7 +91,7 @@ impl ClientPlane {
     /// Accepts clients until the plane is cut. While it drains, they are told so.
     pub(crate) async fn run(self: Arc<Self>, listener: TcpListener) {
         let accepting = accept(listener, self.config.max_open, self.cut.clone(), |accepted| {
-            tokio::spawn(self.clone().greet(accepted));
+            tokio::spawn(self.clone().greet(accepted, Arrival::new(self.clone())));
         });
         let plane = self.clone();
         let _heart = AbortOnDropHandle::new(tokio::spawn(async move { plane.heart.run(plane.clock).await }));
@@ -143,21 +151,20 @@ impl ClientPlane {
 
     /// Reads requests until one is let in, then gives its stream to a task of its own: this one's state,
     /// several KiB of HTTP, is gone while the session lives.
-    async fn greet(self: Arc<Self>, accepted: Accepted) {
+    async fn greet(self: Arc<Self>, accepted: Accepted, mut arrival: Arrival) {
         let Accepted { mut stream, peer, place, .. } = accepted;
-        let mut admitted = None;
-        let Some(sender) = self.sender(&mut stream, peer).await else { return };
-        let Some((stream, already_read)) = self.read_requests(stream, sender, &mut admitted).await else {
+        let Some(sender) = self.sender(&mut stream, peer, &mut arrival).await else { return };
+        let Some((stream, already_read)) = self.read_requests(stream, sender, &mut arrival).await else {
             return;
         };
-        let Some((admitted, task)) = admitted else { return };
+        let Some(Inside { admitted, open, task }) = arrival.into_inside() else { return };
         self.heart.enroll(&admitted.line);
-        tokio::spawn(Task::new(stream, &already_read, admitted, self, (place, task)));
+        tokio::spawn(Task::new(stream, &already_read, admitted, open, (place, task)));
     }
 
     /// Who sends what comes over this connection: whoever made it, or whom a trusted proxy makes it for. `None` if a
     /// proxy does not say so as it must.
-    async fn sender(&self, stream: &mut TcpStream, peer: SocketAddr) -> Option<Peer> {
+    async fn sender(&self, stream: &mut TcpStream, peer: SocketAddr, arrival: &mut Arrival) -> Option<Peer> {
         let ProxyConfig { trusted, proxy_protocol, .. } = &self.config.proxies;
         let sender = Peer::at(peer.ip(), trusted);
         // From anybody else no header is taken: it would be a client's.
@@ -165,11 +172,18 @@ impl ClientPlane {
             return Some(sender);
         }
         let reading = time::timeout(self.config.request_timeout, proxy::read(stream, sender, trusted));
-        match self.cut.run_until_cancelled(reading).await? {
-            Ok(Ok(sender)) => return Some(sender),
-            Ok(Err(error)) => tracing::debug!(%peer, %error, "a proxy did not say whom it connects for"),
-            Err(_) => tracing::debug!(%peer, "a proxy did not say in time whom it connects for"),
-        }
+        arrival.failed(match self.cut.run_until_cancelled(reading).await {
+            Some(Ok(Ok(sender))) => return Some(sender),
+            Some(Ok(Err(error))) => {
+                tracing::debug!(%peer, %error, "a proxy did not say whom it connects for");
+                if error.kind() == io::ErrorKind::InvalidData { Dropped::ProxyHeader } else { Dropped::Gone }
+            }
+            Some(Err(_)) => {
+                tracing::debug!(%peer, "a proxy did not say in time whom it connects for");
+                Dropped::Timeout
+            }
+            None => Dropped::Cut,
+        });
         None
     }
 
@@ -178,20 +192,30 @@ impl ClientPlane {
         &self,
         stream: TcpStream,
         peer: Peer,
-        admitted: &mut Option<(Admitted, TaskTrackerToken)>,
+        arrival: &mut Arrival,
     ) -> Option<(TcpStream, bytes::Bytes)> {
-        let admitted = std::sync::Mutex::new(admitted);
+        let door = std::sync::Mutex::new(&mut *arrival);
         let service = service_fn(|request: Request<Incoming>| {
-            let (response, newcomer) = if self.draining.is_cancelled() {
-                (Refusal::draining().into_response(), None)
+            let answer = if self.draining.is_cancelled() {
+                Err(Refusal::draining())
             } else {
                 upgrade::answer(&request, peer, self)
             };
-            if let Some(newcomer) = newcomer {
-                // The token is taken together with the membership, so a drain waits for both or neither.
-                **admitted.lock().expect("held for this store alone") =
-                    Some((newcomer, self.connections.token()));
-            }
+            let mut arrival = door.lock().expect("held for this one step alone");
+            let response = match answer {
+                Ok(Granted::Upgrade(response, admitted)) => {
+                    arrival.let_in(admitted);
+                    response
+                }
+                Ok(Granted::Health(response)) => {
+                    arrival.answered(Missed::Dropped(Dropped::Health));
+                    response
+                }
+                Err(refusal) => {
+                    arrival.answered(Missed::Refused(refusal.code));
+                    refusal.into_response()
+                }
+            };
             ready(Ok::<_, Infallible>(response))
         });
         let http = http1::Builder::new()
@@ -204,8 +228,16 @@ impl ClientPlane {
         // The header timeout ends who is slow to ask; this ends who is slow to read, or asks without end.
         let whole =
             time::timeout(self.config.request_timeout.saturating_mul(HTTP_LIFE), http.without_shutdown());
-        // An error here is a peer that went away, was too slow, or spoke no HTTP; hyper has answered it.
-        let parts = self.cut.run_until_cancelled(whole).await?.ok()?.ok()?;
-        Some((parts.io.into_inner(), parts.read_buf))
+        let failed = match self.cut.run_until_cancelled(whole).await {
+            Some(Ok(Ok(parts))) => return Some((parts.io.into_inner(), parts.read_buf)),
+            // hyper has answered it, if it can be answered at all.
+            Some(Ok(Err(error))) if error.is_timeout() => Dropped::Timeout,
+            Some(Ok(Err(error))) if error.is_parse() => Dropped::NoHttp,
+            Some(Ok(Err(_))) => Dropped::Gone,
+            Some(Err(_)) => Dropped::Timeout,
+            None => Dropped::Cut,
+        };
+        arrival.failed(failed);
+        None
     }
 }

@@ -29,14 +29,45 @@ pub(super) struct Admitted {
     pub(super) line: Arc<Line>,
 }
 
+/// The code of every refusal that there is here (PROTOCOL 2.1).
+pub(super) const REFUSALS: [&str; 19] = [
+    "bad_handshake",
+    "bad_identity",
+    "bad_parameter",
+    "bad_project",
+    "designer_id_in_use",
+    "draining",
+    "identity_required",
+    "method_not_allowed",
+    "not_found",
+    "origin_not_allowed",
+    "server_full",
+    "several_tokens",
+    "token_expired",
+    "token_invalid",
+    "too_fast",
+    "too_many_connections",
+    "too_many_pages",
+    "too_many_sessions",
+    "upgrade_required",
+];
+
+/// What a request is given that is not refused.
+pub(super) enum Granted {
+    /// The answer is 101, and it has joined.
+    Upgrade(Response<Body>, Admitted),
+    /// The server is well.
+    Health(Response<Body>),
+}
+
 /// Answers a request: with 101 and a membership, or without one.
 ///
 /// The client has joined before it can see the 101, so whoever asks after that finds it.
-pub(super) fn answer<B>(
-    request: &Request<B>,
-    peer: Peer,
-    plane: &ClientPlane,
-) -> (Response<Body>, Option<Admitted>) {
+///
+/// # Errors
+///
+/// One of the [`REFUSALS`].
+pub(super) fn answer<B>(request: &Request<B>, peer: Peer, plane: &ClientPlane) -> Result<Granted, Refusal> {
     let ClientPlane { config, registry, .. } = plane;
     let now_ms = plane.clock.now_ms();
     let client = peer.client(request.headers(), &config.proxies);
@@ -44,7 +75,7 @@ pub(super) fn answer<B>(
         check_origin(request.headers(), &config.allowed_origins)?;
         let path = request.uri().path();
         if path == "/healthz" {
-            return health(request.method()).map(|response| (response, None));
+            return health(request.method()).map(Granted::Health);
         }
         let Some(project) = project_of(path) else {
             let message = "there is nothing here: connect a WebSocket to /ws/{project}";
@@ -76,11 +107,10 @@ pub(super) fn answer<B>(
         if line.speaks_headcount() {
             websocket::choose(&mut response, SUBPROTOCOL);
         }
-        Ok((response, Some(Admitted { membership, page_id, line })))
+        Ok(Granted::Upgrade(response, Admitted { membership, page_id, line }))
     };
-    answer().unwrap_or_else(|refusal: Refusal| {
+    answer().inspect_err(|refusal: &Refusal| {
         tracing::debug!(peer = %peer.address, %client, status = refusal.status.as_u16(), reason = ?refusal.message, "refused");
-        (refusal.into_response(), None)
     })
 }
 
@@ -140,4 +170,23 @@ fn refuse_join(error: JoinError) -> Refusal {
     };
     let refusal = Refusal::new(status, code, error.to_string());
     if error == JoinError::Taken { refusal } else { refusal.retry_after() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_protocol_s_table_has_every_code_of_a_refusal() {
+        let (_, table) = include_str!("../protocol.md").split_once("Refused before the upgrade").unwrap();
+        let rows = table
+            .lines()
+            .skip_while(|line| !line.starts_with("| 400"))
+            .map_while(|line| line.strip_prefix("| "));
+        let codes = rows.filter_map(|row| row.split('|').nth(1)).flat_map(|cell| cell.split(','));
+        let codes: BTreeSet<_> = codes.map(|code| code.trim().trim_matches('`')).collect();
+        assert_eq!(codes, BTreeSet::from(REFUSALS));
+    }
 }

@@ -32,7 +32,7 @@ mod utf8;
 mod write;
 
 pub use reader::{Event, Events, Keep, Reader, Rules};
-pub use write::{PING, put};
+pub use write::put;
 
 #[cfg(test)]
 mod tests;

@@ -1,8 +1,5 @@
 use tokio_tungstenite::tungstenite::protocol::frame::{FrameHeader, coding::OpCode};
 
-/// A ping without a payload, as a server sends it.
-pub const PING: [u8; 2] = [0x89, 0];
-
 /// Appends a whole frame as a server sends it: in one piece, and not masked (RFC 6455, 5.1).
 pub fn put(frames: &mut Vec<u8>, opcode: OpCode, payload: &[u8]) {
     let header = FrameHeader { opcode, ..FrameHeader::default() };
@@ -23,7 +20,7 @@ mod tests {
             put(&mut bytes, opcode, payload);
             bytes
         };
-        assert_eq!(frame(OpCode::Control(Control::Ping), b""), PING);
+        assert_eq!(frame(OpCode::Control(Control::Ping), b""), [0x89, 0]);
         assert_eq!(frame(OpCode::Control(Control::Pong), b"Hello"), b"\x8a\x05Hello");
         assert_eq!(frame(OpCode::Data(Data::Text), b"Hello"), b"\x81\x05Hello");
         assert_eq!(frame(OpCode::Data(Data::Binary), &[7; 256])[..5], [0x82, 126, 1, 0, 7]);

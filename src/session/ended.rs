@@ -34,7 +34,7 @@ pub struct EndedSession {
 }
 
 impl EndedSession {
-    /// What was counted of it.
+    /// What was counted of it, to the end.
     pub fn counts(&self) -> Counts {
         Counts {
             recent_bytes_sent: self.recent_bytes_sent,

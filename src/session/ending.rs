@@ -29,6 +29,21 @@ pub enum EndReason {
 }
 
 impl EndReason {
+    /// Every reason, in the order of their declaration.
+    pub const ALL: [Self; 11] = [
+        Self::Closed,
+        Self::Lost,
+        Self::Terminated,
+        Self::Replaced,
+        Self::Idle,
+        Self::Protocol,
+        Self::TooBig,
+        Self::SlowConsumer,
+        Self::RateLimited,
+        Self::TokenExpired,
+        Self::Drained,
+    ];
+
     /// The reason as it is written on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -45,6 +60,28 @@ impl EndReason {
             Self::Drained => "drained",
         }
     }
+
+    /// What the connections of a session are closed with that ends for this reason (PROTOCOL 2.5).
+    pub fn close_code(self) -> u16 {
+        match self {
+            Self::Terminated => 4001,
+            Self::Replaced => 4002,
+            Self::Idle => 4003,
+            Self::TokenExpired => 4005,
+            Self::Drained => 1001,
+            Self::Protocol => 1002,
+            Self::TooBig => 1009,
+            Self::SlowConsumer | Self::RateLimited => 1008,
+            Self::Closed | Self::Lost => 1000,
+        }
+    }
+
+    /// Why a connection is closed that others have ordered to be, with this code: an administrator did it, if nobody else
+    /// gives such an order.
+    pub fn of_close_code(code: u16) -> Self {
+        let others = [Self::Replaced, Self::Idle, Self::TokenExpired, Self::Drained];
+        others.into_iter().find(|reason| reason.close_code() == code).unwrap_or(Self::Terminated)
+    }
 }
 
 /// How one connection left its session.
@@ -59,6 +96,17 @@ pub enum Leaving {
     Lost,
     /// The server ended it.
     Ended(EndReason),
+}
+
+impl Leaving {
+    /// Why a session ends that ends by it.
+    pub fn reason(self) -> EndReason {
+        match self {
+            Self::Closed { .. } => EndReason::Closed,
+            Self::Lost => EndReason::Lost,
+            Self::Ended(reason) => reason,
+        }
+    }
 }
 
 /// How long what is gone may come back (PROTOCOL 2.4).
@@ -84,23 +132,8 @@ mod tests {
 
     #[test]
     fn a_reason_has_one_name_wherever_it_is_written() {
-        use EndReason::{
-            Closed, Drained, Idle, Lost, Protocol, RateLimited, Replaced, SlowConsumer, Terminated,
-            TokenExpired, TooBig,
-        };
-        for reason in [
-            Closed,
-            Drained,
-            Idle,
-            Lost,
-            Protocol,
-            RateLimited,
-            Replaced,
-            SlowConsumer,
-            Terminated,
-            TokenExpired,
-            TooBig,
-        ] {
+        for (at, reason) in EndReason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, at);
             assert_eq!(serde_json::to_value(reason).unwrap(), reason.as_str());
         }
     }

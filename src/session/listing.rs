@@ -87,11 +87,11 @@ impl Listing {
             }
         };
         let Some(page) = rows.page(first) else { return false };
-        let listed = page.rows();
+        let listed = page.listed();
         for batch in of_page.chunks(AHEAD) {
             let mut rows = [const { None::<&Row> }; AHEAD];
             for (found, at) in rows.iter_mut().zip(batch) {
-                *found = listed[*at].as_ref().filter(|row| row.turn < self.turn);
+                *found = listed.rows[*at].as_ref().filter(|row| row.turn < self.turn);
                 if let Some(row) = found {
                     hint::black_box(row.who.touch());
                 }

@@ -56,6 +56,7 @@
 //! input harmless.
 
 mod acts;
+mod census;
 mod changes;
 mod deadlines;
 mod ended;
@@ -84,6 +85,7 @@ pub mod text;
 mod token;
 mod who;
 
+pub use census::{Census, CensusOf, Names, State, Traffic};
 pub use changes::{Gone, News};
 pub use ended::EndedSession;
 pub use ending::{EndReason, Leaving, Windows};

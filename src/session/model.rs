@@ -122,9 +122,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let path = || select(&PATHS[..]);
     let reasons = vec![EndReason::Terminated, EndReason::Replaced, EndReason::Idle, EndReason::TokenExpired];
     let step = prop_oneof![
-        12 => (who(), token(), page(), path(), any::<bool>()).prop_map(|(who, token, page, path, speaks_headcount)| {
-            Step::Join { who, token, page, path, speaks_headcount }
-        }),
+        12 => (who(), token(), page(), path(), any::<bool>()).prop_map(
+            |(who, token, page, path, speaks_headcount)| Step::Join { who, token, page, path, speaks_headcount },
+        ),
         3 => (0..16usize, page(), path()).prop_map(|(member, page, path)| Step::OpenPage { member, page, path }),
         3 => (0..16usize, page()).prop_map(|(member, page)| Step::ClosePage { member, page }),
         1 => (0..16usize, page(), path()).prop_map(|(member, page, path)| Step::Navigate { member, page, path }),

@@ -30,18 +30,7 @@ pub trait Outlet: Debug + Send + Sync {
 
 /// The order for a session that ends for this reason, and the words for its client.
 pub(super) fn closing(reason: EndReason, words: &str) -> Order {
-    let code = match reason {
-        EndReason::Terminated => 4001,
-        EndReason::Replaced => 4002,
-        EndReason::Idle => 4003,
-        EndReason::TokenExpired => 4005,
-        EndReason::Drained => 1001,
-        EndReason::Protocol => 1002,
-        EndReason::TooBig => 1009,
-        EndReason::SlowConsumer | EndReason::RateLimited => 1008,
-        EndReason::Closed | EndReason::Lost => 1000,
-    };
-    Order::Close { code, reason: words.into() }
+    Order::Close { code: reason.close_code(), reason: words.into() }
 }
 
 /// An administrator's message as its client gets it (PROTOCOL 2.5, `message`).

@@ -25,8 +25,8 @@ pub(super) struct Presence {
     /// For when a look at the session is queued; of one that has ended, when that was: nobody looks at it any more, and
     /// a session is to be no larger for it.
     pub(super) queued_ms: Option<NonZeroU64>,
-    /// The pages are others than those that are listed.
-    pages_changed: bool,
+    /// The pages are others than those that are listed, or whether it is connected is.
+    row_changed: bool,
     /// Something is other than when this was last asked.
     changed: bool,
     /// Nothing changes any more, and there is no row.
@@ -153,6 +153,7 @@ impl Presence {
     ) -> ConnectionNumber {
         let number = self.next_number;
         self.next_number += 1;
+        self.row_changed |= self.connections.is_empty();
         push_lean(&mut self.connections, Link { number, speaks_headcount, outlet });
         self.waiting = None;
         self.open_page(number, page_id, path, now_ms);
@@ -198,7 +199,7 @@ impl Presence {
                 let page =
                     Page { id: page_id.clone(), path, opened_ms: now_ms, connections, lost_until_ms: None };
                 push_lean(&mut self.pages, page);
-                self.pages_changed = true;
+                self.row_changed = true;
             }
         }
     }
@@ -248,16 +249,16 @@ impl Presence {
             page.lost_until_ms = Some(now_ms.saturating_add(patience.resume_ms));
             how == Leaving::Lost && patience.resume_ms > 0
         });
-        self.pages_changed |= self.pages.len() != before.len();
+        self.row_changed |= self.pages.len() != before.len() || self.connections.is_empty();
         if !self.connections.is_empty() || !self.pages.is_empty() {
             return None;
         }
-        let (reason, wait_ms) = match how {
-            Leaving::Closed { going_away: true } => (EndReason::Closed, patience.reload_ms.unwrap_or(0)),
-            Leaving::Closed { going_away: false } => (EndReason::Closed, 0),
+        let reason = how.reason();
+        let wait_ms = match how {
+            Leaving::Closed { going_away: true } => patience.reload_ms.unwrap_or(0),
             // It had closed its pages itself; it may still come back.
-            Leaving::Lost => (EndReason::Lost, patience.resume_ms),
-            Leaving::Ended(reason) => (reason, 0),
+            Leaving::Lost => patience.resume_ms,
+            Leaving::Closed { going_away: false } | Leaving::Ended(_) => 0,
         };
         if wait_ms == 0 {
             return Some(self.end(reason, before));
@@ -305,9 +306,9 @@ impl Presence {
         lost.chain(self.waiting.as_ref().map(|waiting| waiting.until_ms)).min()
     }
 
-    /// Whether the pages are others than when this was last asked.
-    pub(super) fn take_pages_changed(&mut self) -> bool {
-        std::mem::take(&mut self.pages_changed)
+    /// Whether something that is listed is other than when this was last asked.
+    pub(super) fn take_row_changed(&mut self) -> bool {
+        std::mem::take(&mut self.row_changed)
     }
 
     /// Whether anything that is shown is other than when this was last asked.
@@ -316,7 +317,7 @@ impl Presence {
     }
 
     fn pages_have_changed(&mut self) {
-        self.pages_changed = true;
+        self.row_changed = true;
         self.changed = true;
     }
 

@@ -42,6 +42,8 @@ pub(super) struct Quota {
 #[derive(Debug, Default)]
 struct Counts {
     live: usize,
+    /// The most that there were at a time.
+    peak: usize,
     per_address: HashMap<IpAddr, usize>,
     by_user: Index,
     by_project: Index,
@@ -50,6 +52,10 @@ struct Counts {
 impl Quota {
     pub(super) fn live(&self) -> usize {
         self.live.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn peak(&self) -> usize {
+        self.lock().peak
     }
 
     pub(super) fn live_in(&self, project: &str) -> usize {
@@ -99,6 +105,7 @@ impl Quota {
         }
         let place = newcomer.place().number();
         counts.live += 1;
+        counts.peak = counts.peak.max(counts.live);
         *counts.per_address.entry(address).or_default() += 1;
         counts.by_user.insert(who.username(), place);
         counts.by_project.insert(who.project(), place);

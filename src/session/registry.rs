@@ -9,8 +9,8 @@ use std::{
 use dashmap::{DashMap, Entry};
 
 use super::{
-    EndReason, EndedSession, Glob, JoinError, Joining, Leaving, Limits, Listing, Membership,
-    OneSessionPerUser, Rules, Session, SessionInfo, SessionScope, Who,
+    Census, CensusOf, EndReason, EndedSession, Glob, JoinError, Joining, Leaving, Limits, Listing,
+    Membership, OneSessionPerUser, Rules, Session, SessionInfo, SessionScope, Who,
     deadlines::Deadlines,
     ended::EndedRing,
     presence::{ConnectionNumber, End, Presence},
@@ -351,6 +351,18 @@ impl Registry {
     /// How many sessions are live.
     pub fn len(&self) -> usize {
         self.quota.live()
+    }
+
+    /// The most sessions that were live at a time.
+    pub fn peak(&self) -> usize {
+        self.quota.peak()
+    }
+
+    /// Counts who is live and what has been: by their names too, or of one project alone.
+    pub fn census(&self, of: CensusOf<'_>, now_ms: u64) -> Census {
+        let mut census = Census::new(of);
+        self.rows.count(&mut census, now_ms);
+        census
     }
 
     /// How many of them are in this project.

@@ -4,7 +4,7 @@ use std::{
     cmp::Reverse,
     collections::BinaryHeap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -13,7 +13,8 @@ use compact_str::CompactString;
 
 use super::{
     Came, EndedSession, Session, Who,
-    changes::{Changes, Gone, Marks},
+    census::{Census, Gone},
+    changes::{self, Changes, Marks},
     json,
     presence::Presence,
     rate::{Flow, Past},
@@ -48,8 +49,17 @@ pub(super) struct Page {
     /// What is behind the averages: too rarely used to be in the tallies' lines.
     pasts: Box<[Past]>,
     marks: Marks,
-    rows: Mutex<Vec<Option<Row>>>,
+    /// How many messages were delivered, from when there was one: most clients get none all their life.
+    delivered: OnceLock<Box<[AtomicU64]>>,
+    listed: Mutex<Listed>,
     free: Arc<Free>,
+}
+
+/// Who is in the places of a page, and what is left of those who were.
+#[derive(Debug)]
+pub(super) struct Listed {
+    pub(super) rows: Vec<Option<Row>>,
+    gone: Gone,
 }
 
 /// A live session as it is listed.
@@ -63,6 +73,8 @@ pub(super) struct Row {
     active_pages: u32,
     /// Whoever asks for what has changed knows of it.
     is_told: bool,
+    /// It has a connection, and does not only wait for somebody to come back.
+    pub(super) is_connected: bool,
     /// A list of texts in JSON. The ids that are made here need no memory of their own.
     page_ids: CompactString,
 }
@@ -109,6 +121,9 @@ impl Rows {
         let page = self.page(number).expect("places are free in pages that are there");
         let place = Place { page, number };
         place.tally().reset(place.past(), now_ms);
+        if let Some(delivered) = place.page.delivered.get() {
+            delivered[place.at()].store(0, Ordering::Relaxed);
+        }
         place
     }
 
@@ -122,7 +137,8 @@ impl Rows {
                 tallies: (0..PAGE).map(|_| Tally::default()).collect(),
                 pasts: (0..PAGE).map(|_| Past::default()).collect(),
                 marks: Marks::new(&self.changes),
-                rows: Mutex::new((0..PAGE).map(|_| None).collect()),
+                delivered: OnceLock::new(),
+                listed: Mutex::new(Listed { rows: (0..PAGE).map(|_| None).collect(), gone: Gone::default() }),
                 free: self.free.clone(),
             }));
             free.extend((first..first + PAGE as Number).map(Reverse));
@@ -138,15 +154,15 @@ impl Rows {
     /// The session that is listed there.
     pub(super) fn session(&self, number: Number) -> Option<Arc<Session>> {
         let page = self.page(number)?;
-        let rows = page.rows();
-        rows[number as usize % PAGE].as_ref().map(|row| row.session.clone())
+        let listed = page.listed();
+        listed.rows[number as usize % PAGE].as_ref().map(|row| row.session.clone())
     }
 
     /// The session that is listed there, unless it is listed since that turn.
     pub(super) fn session_before(&self, number: Number, turn: u64) -> Option<Arc<Session>> {
         let page = self.page(number)?;
-        let rows = page.rows();
-        let row = rows[number as usize % PAGE].as_ref().filter(|row| row.turn < turn);
+        let listed = page.listed();
+        let row = listed.rows[number as usize % PAGE].as_ref().filter(|row| row.turn < turn);
         row.map(|row| row.session.clone())
     }
 
@@ -154,13 +170,26 @@ impl Rows {
     /// page, and without a lock.
     pub(super) fn for_each(&self, mut see: impl FnMut(Arc<Session>)) {
         let turn = self.turn();
+        self.for_each_page(|page| {
+            let is_listed = |row: &&Row| row.turn < turn;
+            let sessions: Vec<_> = {
+                let listed = page.listed();
+                listed.rows.iter().flatten().filter(is_listed).map(|row| row.session.clone()).collect()
+            };
+            sessions.into_iter().for_each(&mut see);
+        });
+    }
+
+    fn for_each_page(&self, mut see: impl FnMut(&Page)) {
         for first in (0..).step_by(PAGE) {
             let Some(page) = self.page(first) else { return };
-            let listed = |row: &&Row| row.turn < turn;
-            let sessions: Vec<_> =
-                page.rows().iter().flatten().filter(listed).map(|row| row.session.clone()).collect();
-            sessions.into_iter().for_each(&mut see);
+            see(&page);
         }
+    }
+
+    /// Counts everybody, page by page.
+    pub(super) fn count(&self, census: &mut Census, now_ms: u64) {
+        self.for_each_page(|page| page.count(census, now_ms));
     }
 
     /// The turn that is next: sessions of lower ones are listed already.
@@ -178,12 +207,14 @@ impl Rows {
             turn: 0,
             active_pages: 0,
             is_told: false,
+            is_connected: false,
             page_ids: CompactString::const_new("[]"),
         };
-        row.set_pages(presence);
-        let mut rows = place.page.rows();
+        row.set(presence);
+        let mut listed = place.page.listed();
         row.turn = self.next_turn.fetch_add(1, Ordering::AcqRel);
-        rows[place.at()] = Some(row);
+        listed.rows[place.at()] = Some(row);
+        listed.gone.begun += 1;
         place.mark();
     }
 
@@ -195,7 +226,7 @@ impl Rows {
     pub(super) fn tell_all(&self) {
         for first in (0..).step_by(PAGE) {
             let Some(page) = self.page(first) else { return };
-            page.rows().iter_mut().flatten().for_each(|row| row.is_told = true);
+            page.listed().rows.iter_mut().flatten().for_each(|row| row.is_told = true);
         }
     }
 
@@ -207,9 +238,9 @@ impl Rows {
             if marked.peek().is_none() {
                 continue;
             }
-            let mut rows = page.rows();
+            let mut listed = page.listed();
             for at in marked {
-                if let Some(row) = &mut rows[at] {
+                if let Some(row) = &mut listed.rows[at] {
                     row.is_told = true;
                     told.push(row.session.clone());
                 }
@@ -220,9 +251,26 @@ impl Rows {
 
 impl Page {
     /// The rows of this page. Whoever holds them takes no other lock.
-    pub(super) fn rows(&self) -> MutexGuard<'_, Vec<Option<Row>>> {
-        // What is done under it is storing whole rows.
-        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn listed(&self) -> MutexGuard<'_, Listed> {
+        // What is done under it is storing whole rows, and adding to what is gone.
+        self.listed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts who is in this page and what is left of the others, all of one moment.
+    fn count(&self, census: &mut Census, now_ms: u64) {
+        let listed = self.listed();
+        census.add_gone(&listed.gone);
+        for (at, row) in listed.rows.iter().enumerate() {
+            if let Some(row) = row {
+                let tally = &self.tallies[at];
+                let is_authorized = tally.is_authorized(&row.who, now_ms);
+                census.add_live(row, is_authorized, &tally.counts(), self.delivered(at));
+            }
+        }
+    }
+
+    fn delivered(&self, at: usize) -> u64 {
+        self.delivered.get().map_or(0, |delivered| delivered[at].load(Ordering::Relaxed))
     }
 
     fn came(&self, at: usize, came: Came) {
@@ -245,7 +293,8 @@ impl Page {
 }
 
 impl Row {
-    fn set_pages(&mut self, presence: &Presence) {
+    fn set(&mut self, presence: &Presence) {
+        self.is_connected = !presence.connections().is_empty();
         let pages = presence.pages();
         self.active_pages = u32::try_from(pages.len()).unwrap_or(u32::MAX);
         self.page_ids = json::texts(pages.iter().map(|page| &*page.id)).into();
@@ -285,6 +334,8 @@ impl Place {
     /// A whole message was delivered.
     pub(super) fn went(&self, bytes: u64) {
         self.tally().went(bytes, || self.page.marks.count(self.at()));
+        let none = || (0..PAGE).map(|_| AtomicU64::default()).collect();
+        self.page.delivered.get_or_init(none)[self.at()].fetch_add(1, Ordering::Relaxed);
     }
 
     /// Something else of the session has changed.
@@ -292,10 +343,10 @@ impl Place {
         self.page.marks.set(self.at());
     }
 
-    /// The pages of the session have changed. Does nothing if it is not listed.
-    pub(super) fn set_pages(&self, presence: &Presence) {
-        if let Some(row) = &mut self.page.rows()[self.at()] {
-            row.set_pages(presence);
+    /// What is open in the session has changed. Does nothing if it is not listed.
+    pub(super) fn relist(&self, presence: &Presence) {
+        if let Some(row) = &mut self.page.listed().rows[self.at()] {
+            row.set(presence);
         }
     }
 
@@ -306,13 +357,14 @@ impl Place {
 
     /// The session is listed no more; `remember` is called before anybody can see that.
     pub(super) fn unlist(&self, changes: &Changes, remember: impl FnOnce() -> Arc<EndedSession>) {
-        let mut rows = self.page.rows();
+        let mut listed = self.page.listed();
         let ended = remember();
-        let row = rows[self.at()].take();
+        listed.gone.add(ended.reason, &ended.counts(), self.page.delivered(self.at()));
+        let row = listed.rows[self.at()].take();
         if let Some(Row { session, is_told, .. }) = &row {
-            changes.end(|| Gone { session: session.clone(), ended, was_told: *is_told });
+            changes.end(|| changes::Gone { session: session.clone(), ended, was_told: *is_told });
         }
-        drop(rows);
+        drop(listed);
         drop(row);
     }
 }

@@ -295,8 +295,8 @@ impl DerefMut for Open<'_> {
 impl Drop for Open<'_> {
     fn drop(&mut self) {
         // One that has ended keeps its last row until it has none, or it would be seen without its pages.
-        if self.presence.take_pages_changed() && !self.presence.is_ended() {
-            self.place.set_pages(&self.presence);
+        if self.presence.take_row_changed() && !self.presence.is_ended() {
+            self.place.relist(&self.presence);
         }
         if self.presence.take_changed() {
             self.place.mark();

@@ -19,7 +19,7 @@ const MAY_IMPORT: [(&str, &[&str]); 10] = [
 ];
 
 /// Crates that one place alone, or a few, may name.
-const CONFINED: [(&str, &[&str]); 7] = [
+const CONFINED: [(&str, &[&str]); 8] = [
     ("dashmap", &["session/registry.rs"]),
     (
         "tungstenite",
@@ -30,6 +30,7 @@ const CONFINED: [(&str, &[&str]); 7] = [
     ("jsonwebtoken", &["clients/identity/"]),
     ("sha2", &["config/tokens.rs"]),
     ("ppp", &["clients/proxy.rs"]),
+    ("prometheus_client", &["admin/metrics.rs"]),
 ];
 
 /// Every source file: its path under `src`, and its code without comments and tests.

@@ -224,7 +224,7 @@ fn read_chunks(stream: &mut TcpStream) -> Vec<u8> {
 }
 
 /// Reads up to the blank line, and nothing beyond it.
-fn read_head(stream: &mut TcpStream) -> Response {
+pub(crate) fn read_head(stream: &mut TcpStream) -> Response {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];

@@ -57,6 +57,34 @@ fn reset(server: &Server, mut socket: RawSocket) {
 }
 
 #[test]
+fn the_way_to_a_client_is_as_long_as_its_pongs_take() {
+    const LATE: Duration = Duration::from_millis(150);
+    let server = Server::start(&["--heartbeat", "400ms"]);
+    let mut socket = RawSocket::open(server.clients, "/ws/p?username=ann");
+    let rtt = || {
+        let list = call(&server, "listSessions", &json!({}));
+        list["result"]["items"][0]["rttMs"].clone()
+    };
+    let pinged = |socket: &mut RawSocket| match socket.receive_any() {
+        Some((PING, payload)) => payload,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(rtt(), Value::Null);
+    let payload = pinged(&mut socket);
+    // What the server did not send tells it nothing.
+    for forged in [&b""[..], &[0; 16], &payload[..8]] {
+        socket.send(PONG, forged);
+    }
+    socket.barrier();
+    assert_eq!(rtt(), Value::Null);
+
+    std::thread::sleep(LATE);
+    socket.send(PONG, &payload);
+    let slow = eventually("the answered ping", || rtt().as_u64().ok_or("none"));
+    assert!(slow >= LATE.as_millis() as u64, "{slow}");
+}
+
+#[test]
 fn a_closed_tab_is_gone_and_a_blip_is_not() {
     let server = Server::start(&["--resume-window", "1s"]);
     let (socket, _) = speaker(&server, "/ws/p?username=ann&pageId=p1");

@@ -21,6 +21,7 @@ mod query;
 mod readme;
 mod real_clients;
 mod scripting;
+mod stats;
 mod tabs;
 mod tokens;
 mod views;

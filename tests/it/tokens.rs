@@ -72,14 +72,15 @@ impl Kinds {
         Self {
             reads_not: tokens.add("reads-not", "pii,kick", &[]),
             kicks_not: tokens.add("kicks-not", "read,pii", &[]),
-            masked: tokens.add("masked", "read,kick", &[]),
-            bound: tokens.add("bound", "read,pii,kick", &["--project", "p"]),
-            full: tokens.add("full", "read,pii,kick", &[]),
+            masked: tokens.add("masked", "read,kick,metrics", &[]),
+            bound: tokens.add("bound", "read,pii,kick,metrics", &["--project", "p"]),
+            full: tokens.add("full", "read,pii,kick,metrics", &[]),
         }
     }
 
     /// The one that lacks a scope.
     fn without(&self, scope: &str) -> &str {
+        // The second has not the scope metrics either.
         if scope == "read" { &self.reads_not } else { &self.kicks_not }
     }
 }
@@ -96,6 +97,8 @@ enum Limits {
     Shown,
     /// The same, for as long as they stay to be told.
     Watched,
+    /// It tells of nobody, but of all projects: whose token is of one is refused.
+    Whole,
     /// It is for one session by its id: those of other projects are not there.
     ById,
     /// It is done to those that a filter picks out of what is seen, and so it needs `read` besides.
@@ -104,9 +107,11 @@ enum Limits {
 
 /// Every way in by HTTP that needs a token: method, route, what is asked, the scope, and what becomes of limits. `ID` is
 /// a designer of the project q.
-const PATHS: [(&str, &str, &str, &str, Limits); 16] = {
-    use Limits::{ById, Shown, Watched};
+const PATHS: [(&str, &str, &str, &str, Limits); 18] = {
+    use Limits::{ById, Shown, Watched, Whole};
     [
+        ("GET", "/api/v1/stats", "", "read", Shown),
+        ("GET", "/metrics", "", "metrics", Whole),
         ("GET", "/api/v1/session-info", "", "read", Shown),
         ("GET", "/api/v1/sessions", "", "read", Shown),
         ("GET", "/api/v1/sessions", "?clientAddress=127.0.0.1&limit=1&search=q&fields=id", "read", Shown),
@@ -133,6 +138,7 @@ fn calls() -> Vec<(&'static str, Value, &'static str, Limits)> {
     vec![
         ("getSessionInfo", json!([]), "read", Shown),
         ("getHistory", json!({}), "read", Shown),
+        ("getStats", json!({}), "read", Shown),
         ("listSessions", json!({}), "read", Shown),
         ("listSessions", json!({"filter": all, "search": "1", "sortBy": "asc(id)"}), "read", Shown),
         ("listSessions", json!({"limit": 0}), "read", Shown),
@@ -205,8 +211,12 @@ fn no_path_of_the_admin_plane_forgets_the_limits_of_a_token() {
         } else {
             let masked = ask(method, &bearer(&kinds.masked), id);
             assert!(masked.status == 200 && !masked.body.contains("127.0.0.1"), "{what}: {}", masked.body);
-            let bound = ask(method, &bearer(&kinds.bound), id);
-            assert!(bound.status == 200 && is_of_nobody(&bound.body), "{what}: {}", bound.body);
+            if limits == Limits::Whole {
+                refused(&kinds.bound, "is of one project");
+            } else {
+                let bound = ask(method, &bearer(&kinds.bound), id);
+                assert!(bound.status == 200 && is_of_nobody(&bound.body), "{what}: {}", bound.body);
+            }
         }
         client.barrier();
         assert_eq!(ask(method, &bearer(&kinds.full), id).status, 200, "{what}");
@@ -278,7 +288,7 @@ fn no_method_of_json_rpc_forgets_the_limits_of_a_token() {
             (designer(&server, "p", &id), call(&server, &kinds.bound, method, &asked(&id))["result"].clone())
         };
         match limits {
-            Limits::Shown | Limits::Watched => {
+            Limits::Shown | Limits::Whole | Limits::Watched => {
                 let masked = answer(&kinds.masked);
                 assert!(masked["error"].is_null() && !masked.to_string().contains("127.0.0.1"), "{masked}");
                 let bound = answer(&kinds.bound).to_string();

@@ -4,7 +4,9 @@ use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
 
 use super::*;
 use crate::{
-    admin::{audit::Audit, caller::Caller, item::Keyed, source::Workshop, view::tests::token},
+    admin::{
+        audit::Audit, caller::Caller, figures::Figures, item::Keyed, source::Workshop, view::tests::token,
+    },
     config::tokens::{AdminToken, Scope},
     edge::clock::Clock,
     session::{
@@ -27,6 +29,7 @@ fn methods_of(token: Option<AdminToken>) -> Methods {
         watches: None,
         caller: Caller::new(([127, 0, 0, 1], 1).into(), token.map(Arc::new)),
         audit: Audit::new(None),
+        figures: Figures::nothing(),
     }
 }
 

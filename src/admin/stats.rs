@@ -1,0 +1,238 @@
+//! `getStats` (PROTOCOL 3.1): how much of everything there is.
+
+use std::time::Instant;
+
+use serde::Serialize;
+
+use super::{figures::Rates, methods::Methods, process::Process, source::Source};
+use crate::{
+    edge::connections::{Counts, Reasons},
+    session::{Census, CensusOf, EndReason, Names, SessionScope, State, Traffic},
+};
+
+/// So many projects and users are named, those with the most sessions; the others are counted.
+const MOST_NAMES: usize = 100;
+
+/// The answer to `getStats`. What is none of a project's is null for a token of a project.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Stats<'a> {
+    taken_at: String,
+    started_at: String,
+    uptime: u64,
+    project: Option<&'a str>,
+    sessions: Sessions,
+    by_scope: Vec<OfScope>,
+    by_project: Named<OfProject<'a>>,
+    by_user: Named<OfUser<'a>>,
+    traffic: Totals,
+    rates: Option<Speeds>,
+    connections: Option<Connections<'a>>,
+    resident_bytes: Option<u64>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Sessions {
+    live: u64,
+    connected: u64,
+    lingering: u64,
+    authorized: u64,
+    unauthenticated: u64,
+    peak: Option<u64>,
+    begun: Option<u64>,
+    ended: Option<u64>,
+    ended_by_reason: Option<serde_json::Map<String, serde_json::Value>>,
+}
+
+#[derive(Debug, Serialize)]
+struct OfScope {
+    scope: SessionScope,
+    live: u64,
+    connected: u64,
+    lingering: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct OfProject<'a> {
+    project: &'a str,
+    sessions: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct OfUser<'a> {
+    username: &'a str,
+    sessions: u64,
+}
+
+/// Names with the most sessions first.
+#[derive(Debug, Serialize)]
+struct Named<T> {
+    /// How many there are in all.
+    distinct: usize,
+    items: Vec<T>,
+    /// Those that are not among the items.
+    others: Others,
+}
+
+#[derive(Debug, Serialize)]
+struct Others {
+    distinct: usize,
+    sessions: u64,
+}
+
+/// As rows count it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Totals {
+    messages_sent: u64,
+    total_bytes_sent: u64,
+    messages_received: u64,
+    bytes_received: u64,
+}
+
+/// A second.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Speeds {
+    over_ms: u64,
+    messages_sent: f64,
+    bytes_sent: f64,
+    messages_received: f64,
+    bytes_received: f64,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Connections<'a> {
+    accepted: u64,
+    arriving: u64,
+    refused: u64,
+    dropped: u64,
+    upgraded: u64,
+    open: u64,
+    closed: u64,
+    peak: u64,
+    refused_by_reason: &'a Reasons,
+    dropped_by_reason: &'a Reasons,
+    closed_by_reason: &'a Reasons,
+}
+
+/// `getStats`, made when its turn comes: of everything, or of the project of the token.
+pub(super) fn get_stats(methods: &Methods) -> Box<dyn Source> {
+    Box::new(GetStats(methods.clone()))
+}
+
+struct GetStats(Methods);
+
+impl Source for GetStats {
+    fn looks(&self) -> usize {
+        /// Counting a session by its names takes about so many times as long as writing its row of getSessionInfo.
+        const DEARER: usize = 2;
+        self.0.registry.len().saturating_mul(DEARER)
+    }
+
+    fn write_part(&mut self, out: &mut Vec<u8>) -> bool {
+        let Methods { registry, clock, figures, caller, .. } = &self.0;
+        let project = caller.view().project();
+        let now_ms = clock.now_ms();
+        let of = project.map_or(CensusOf::EverybodyByName, CensusOf::Project);
+        let census = registry.census(of, now_ms);
+        let is_all = project.is_none();
+        let connections = is_all.then(|| figures.connections());
+        let rates = if is_all { figures.rates(census.traffic(), Instant::now()) } else { None };
+        // The peak was looked up last, or somebody who came meanwhile would be above it.
+        let peak = is_all.then(|| registry.peak() as u64);
+        let stats = Stats {
+            taken_at: clock.rfc3339(now_ms),
+            started_at: clock.rfc3339(0),
+            uptime: now_ms,
+            project,
+            sessions: Sessions::of(&census, peak),
+            by_scope: SessionScope::ALL.map(|scope| OfScope::of(&census, scope)).into(),
+            by_project: Named::of(census.projects(), |project, sessions| OfProject { project, sessions }),
+            by_user: Named::of(census.users(), |username, sessions| OfUser { username, sessions }),
+            traffic: census.traffic().into(),
+            rates: rates.map(Speeds::from),
+            connections: connections.as_ref().map(Connections::from),
+            resident_bytes: is_all.then(Process::now).and_then(|process| process.resident_bytes),
+        };
+        serde_json::to_writer(out, &stats).expect("figures are plain data");
+        false
+    }
+}
+
+impl Sessions {
+    fn of(census: &Census, peak: Option<u64>) -> Self {
+        let by_reason = |reason: EndReason| (reason.as_str().to_owned(), census.ended_by(reason).into());
+        Self {
+            live: census.live(),
+            connected: census.in_state(State::Connected),
+            lingering: census.in_state(State::Lingering),
+            authorized: census.authorized(),
+            unauthenticated: census.unauthenticated(),
+            peak,
+            begun: peak.map(|_| census.begun()),
+            ended: peak.map(|_| census.ended()),
+            ended_by_reason: peak.map(|_| EndReason::ALL.into_iter().map(by_reason).collect()),
+        }
+    }
+}
+
+impl OfScope {
+    fn of(census: &Census, scope: SessionScope) -> Self {
+        let [connected, lingering] = State::ALL.map(|state| census.live_in(scope, state));
+        Self { scope, live: connected + lingering, connected, lingering }
+    }
+}
+
+impl<T> Named<T> {
+    fn of<'a>(names: Option<&'a Names>, item: impl Fn(&'a str, u64) -> T) -> Self {
+        let top = names.map_or_else(Vec::new, |names| names.top(MOST_NAMES));
+        let (distinct, sessions) = names.map_or((0, 0), |names| (names.len(), names.sessions()));
+        let shown: u64 = top.iter().map(|(_, sessions)| sessions).sum();
+        let others = Others { distinct: distinct - top.len(), sessions: sessions - shown };
+        Self {
+            distinct,
+            items: top.into_iter().map(|(name, sessions)| item(name, sessions)).collect(),
+            others,
+        }
+    }
+}
+
+impl From<Traffic> for Totals {
+    fn from(traffic: Traffic) -> Self {
+        let Traffic { messages_sent, bytes_sent, messages_received, bytes_received } = traffic;
+        Self { messages_sent, total_bytes_sent: bytes_sent, messages_received, bytes_received }
+    }
+}
+
+impl From<Rates> for Speeds {
+    fn from(rates: Rates) -> Self {
+        Self {
+            over_ms: u64::try_from(rates.over.as_millis()).unwrap_or(u64::MAX),
+            messages_sent: rates.a_second(|traffic| traffic.messages_sent),
+            bytes_sent: rates.a_second(|traffic| traffic.bytes_sent),
+            messages_received: rates.a_second(|traffic| traffic.messages_received),
+            bytes_received: rates.a_second(|traffic| traffic.bytes_received),
+        }
+    }
+}
+
+impl<'a> From<&'a Counts> for Connections<'a> {
+    fn from(counts: &'a Counts) -> Self {
+        Self {
+            accepted: counts.accepted,
+            arriving: counts.arriving,
+            refused: counts.refused.sum(),
+            dropped: counts.dropped.sum(),
+            upgraded: counts.upgraded,
+            open: counts.open,
+            closed: counts.closed.sum(),
+            peak: counts.peak,
+            refused_by_reason: &counts.refused,
+            dropped_by_reason: &counts.dropped,
+            closed_by_reason: &counts.closed,
+        }
+    }
+}
