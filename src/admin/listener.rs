@@ -1,12 +1,13 @@
 use std::sync::Arc;
 
-use axum::http::StatusCode;
+use axum::{Router, http::StatusCode};
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::TcpListener,
     sync::{OwnedSemaphorePermit, Semaphore},
 };
@@ -32,6 +33,8 @@ use crate::{
         clock::Clock,
         connections::Connections,
         refusal::Refusal,
+        tls::Tls,
+        watched::ReadAgain,
     },
     session::Registry,
 };
@@ -46,6 +49,8 @@ pub(crate) struct AdminPlane {
     snapshots: Arc<Snapshots>,
     pub(super) hub: Arc<Hub>,
     pub(super) gate: Gate,
+    /// Without it the plane is plain.
+    tls: Option<Tls>,
     audit: Audit,
     pub(super) figures: Arc<Figures>,
     /// Places for query sockets and event streams: fewer than for connections, so that HTTP is always answered.
@@ -71,6 +76,9 @@ impl AdminPlane {
         let workshop = Workshop::new(config.max_concurrent_lists, config.request_timeout);
         let query_places = Arc::new(Semaphore::new(config.max_query_sockets));
         let gate = Gate::new(config.tokens.as_deref());
+        let tls = config.tls.as_ref().map(|files| {
+            Tls::new("the certificate and key of the admin plane", &files.certificate, &files.key)
+        });
         let audit = Audit::new(config.audit_log.as_deref());
         let hub = Hub::new(registry.clone(), clock);
         let figures = Arc::new(Figures::new(counted, query_places.clone(), &METHODS));
@@ -82,6 +90,7 @@ impl AdminPlane {
             snapshots: Arc::default(),
             hub,
             gate,
+            tls,
             audit,
             figures,
             query_places,
@@ -92,15 +101,24 @@ impl AdminPlane {
         }
     }
 
-    /// Accepts administrators until they are asked to leave.
-    pub(crate) async fn run(self: Arc<Self>, listener: TcpListener) {
+    /// Accepts administrators until they are asked to leave. Files are read again when they change, and when that is
+    /// asked for.
+    pub(crate) async fn run(self: Arc<Self>, listener: TcpListener, read_again: ReadAgain) {
         let max_open = self.config.max_connections;
         let accepting = accept(listener, max_open, self.closing.clone(), |accepted| {
-            self.connections.spawn(self.clone().serve(accepted));
+            self.connections.spawn(self.clone().greet(accepted));
         });
         tokio::select! {
             () = accepting => {}
-            () = self.gate.keep_tokens() => {}
+            () = self.gate.keep_tokens(read_again.clone()) => {}
+            () = self.keep_certificate(read_again) => {}
+        }
+    }
+
+    async fn keep_certificate(&self, read_again: ReadAgain) {
+        match &self.tls {
+            Some(tls) => tls.keep(read_again).await,
+            None => std::future::pending().await,
         }
     }
 
@@ -137,12 +155,30 @@ impl AdminPlane {
         })
     }
 
-    async fn serve(self: Arc<Self>, accepted: Accepted) {
+    /// Shakes hands with an administrator where the plane speaks TLS.
+    async fn greet(self: Arc<Self>, accepted: Accepted) {
         let Accepted { stream, peer, local, place } = accepted;
-        // Under HTTP and the query socket alike: a reader that takes nothing holds its answer in our memory.
-        let mut stream = TimeoutStream::new(stream);
-        stream.set_write_timeout(Some(self.config.write_timeout));
-        let service = TowerToHyperService::new(http::router(self.clone(), (peer, local.ip()), place));
+        // Under TLS, HTTP and the query socket alike: a reader that takes nothing holds its answer in our memory.
+        let timed = |stream| {
+            let mut stream = TimeoutStream::new(stream);
+            stream.set_write_timeout(Some(self.config.write_timeout));
+            Box::pin(stream)
+        };
+        let router = http::router(self.clone(), (peer, local.ip()), place);
+        let Some(tls) = &self.tls else { return self.serve(timed(stream), router).await };
+        let shaking = tls.accept(stream, timed, self.config.request_timeout);
+        match self.closing.run_until_cancelled(shaking).await {
+            Some(Ok(stream)) => self.serve(stream, router).await,
+            Some(Err(error)) => tracing::debug!(%peer, %error, "no TLS handshake"),
+            None => {}
+        }
+    }
+
+    /// Answers what an administrator asks over a connection.
+    async fn serve<S>(&self, stream: S, router: Router)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let connection = http1::Builder::new()
             // Without a timer the header timeout does nothing, and half a request stays for ever.
             .timer(TokioTimer::new())
@@ -150,7 +186,7 @@ impl AdminPlane {
             .max_header_size(MAX_REQUEST_HEAD)
             // `nc -N` and its like say at once that they have asked everything.
             .half_close(true)
-            .serve_connection(TokioIo::new(Box::pin(stream)), service)
+            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
             .with_upgrades();
         let mut connection = std::pin::pin!(connection);
         let served = async {
