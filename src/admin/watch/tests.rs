@@ -1,14 +1,6 @@
 //! Groups and their watchers, who are told when the test says so.
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, thread, time::Duration};
 
 use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
@@ -508,53 +500,6 @@ fn what_is_told_adds_up_to_what_is_there() {
             }
         }
     }
-}
-
-/// Lets the others end, however this one does.
-struct Stop<'a>(&'a AtomicBool);
-
-impl Drop for Stop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-/// The same while others are at it on threads of their own, also in the midst of joining and telling.
-#[test]
-fn what_is_told_adds_up_among_threads() {
-    let world = World::new();
-    let done = AtomicBool::new(false);
-    let filters = [json!({}), json!({"filter": {"username": "ann"}}), json!({"filter": {"activePages": 2}})];
-    thread::scope(|threads| {
-        for n in 0..3 {
-            let (world, done) = (&world, &done);
-            threads.spawn(move || {
-                let (random, mut members) = (&mut StdRng::seed_from_u64(n), Vec::new());
-                while !done.load(Ordering::Relaxed) {
-                    act(world, &mut members, random);
-                    // Else there is much more to tell than to hear in the same time.
-                    thread::sleep(Duration::from_micros(50));
-                }
-            });
-        }
-        let _stop = Stop(&done);
-        let mut watchers = Vec::new();
-        for round in 0..60 {
-            watchers.push(world.watch(&filters[round % filters.len()]));
-            for watcher in &mut watchers {
-                watcher.next();
-            }
-            if watchers.len() > 5 {
-                watchers.remove(0);
-            }
-        }
-        watchers
-    })
-    .into_iter()
-    .for_each(|mut watcher| {
-        watcher.next();
-        assert_eq!(watcher.known, world.truth(&watcher.params), "{}", watcher.params);
-    });
 }
 
 /// Something happens.
