@@ -12,6 +12,7 @@
 //!                                 └─► session::Registry ─┘◄─┘      the registry tells a connection by its Outlet
 //!                                       │ select, ended
 //!  administrator ── edge::accept ── admin::http ── admin::rpc ── admin::methods ──► rows
+//!                                                       └─ admin::watch ◄── what changes: marks, ends
 //! ```
 //!
 //! | module | holds | may name |
@@ -62,6 +63,11 @@
 //! - **Sessions lie side by side** (`session/rows.rs`), in pages of 256 with a lock each, and a list walks through the
 //!   pages. The map knows only which session has an id. A list takes whoever was there when it began: those that begin
 //!   later are left out, so an id that ends and begins again is not in it twice.
+//! - **What changes is marked, not queued** (`session/changes.rs`): one bit a session, set while somebody watches. So a
+//!   message costs a load more, an idle session nothing, and a busy one no more than its batch has room for. A place keeps
+//!   its number while the end of its session is held, so that a set of sessions is a set of bits.
+//! - **Who watches between two batches is a cohort of its own** (`admin/watch`) until the next: nobody is told out of turn,
+//!   and nobody of what his snapshot holds.
 //! - **Names are indexed in order** (`session/index.rs`), under the lock that counts them for the limits: `billy` and
 //!   `billy*` are found without looking at anybody else.
 //! - **tungstenite does the handshake, and not the frames** ([`frames`]): it needs a buffer for each connection and a

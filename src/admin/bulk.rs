@@ -151,6 +151,7 @@ mod tests {
             clock: Clock::start(),
             workshop: Workshop::new(1, Duration::from_secs(1)),
             snapshots: Arc::default(),
+            watches: None,
             caller: Caller::new(([127, 0, 0, 1], 1).into(), None),
             audit: Audit::new(Some(&log)),
             figures: Figures::nothing(),

@@ -1,12 +1,12 @@
 //! The methods by their names, and the two ways to give them parameters.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use serde::{
     Deserialize, Deserializer, Serialize,
     de::{DeserializeOwned, MapAccess, SeqAccess, Visitor},
 };
-use serde_json::{Value, value::RawValue};
+use serde_json::{Value, json, value::RawValue};
 
 use super::{
     actions::{self, Done},
@@ -18,13 +18,16 @@ use super::{
     rpc::{Error, Procedures},
     source::{Source, Workshop},
     stats,
+    watch::{UnwatchSessions, WatchSessions, Watches},
 };
 use crate::{config::tokens::Scope, session::text::shown};
 
 /// Every method there is.
-pub(super) const METHODS: [&str; 8] = [
+pub(super) const METHODS: [&str; 10] = [
     "getSessionInfo",
     "listSessions",
+    "watchSessions",
+    "unwatchSessions",
     "getHistory",
     "getStats",
     "getNodes",
@@ -60,6 +63,19 @@ impl Procedures for Methods {
             "listSessions" => {
                 let asked = object::<ListSessions>(params)?.read()?;
                 Ok(Some(listing::list(self, asked, Shape::Json)?))
+            }
+            "watchSessions" => {
+                let asked = object::<WatchSessions>(params)?.read(self.caller.view())?;
+                Ok(Some(self.watches()?.begin(asked)?))
+            }
+            "unwatchSessions" => {
+                let UnwatchSessions { watch_id } = object(params)?;
+                if !self.watches()?.end(&watch_id) {
+                    let shown = shown(&watch_id);
+                    return Err(Error::new(Error::NOT_FOUND, format!("this socket has no watch {shown}")));
+                }
+                answer(out, json!({"watchId": watch_id}))?;
+                Ok(None)
             }
             "getHistory" => Ok(Some(history::get_history(self, object::<GetHistory>(params)?.read()?))),
             "getStats" => {
@@ -104,6 +120,15 @@ const NO_METHOD: &str = "unknown";
 struct NoParameters {}
 
 impl Methods {
+    /// The watches of the socket that asks.
+    fn watches(&self) -> Result<&Arc<Watches>, Error> {
+        self.watches.as_ref().ok_or_else(|| {
+            let message = "who watches has to stay: watches are for the WebSocket /query; over HTTP, \
+                           GET /api/v1/events tells the same";
+            Error::new(Error::METHOD_NOT_FOUND, message)
+        })
+    }
+
     /// Carries out an action, and writes down who did what to whom, and with which result. One that a filter picks
     /// sessions for is carried out, and written down, as its answer is made.
     fn act<T: DeserializeOwned, R: Serialize>(
@@ -141,7 +166,8 @@ impl Methods {
 /// What a method needs of a token.
 fn needed(method: &str) -> Option<Scope> {
     match method {
-        "getSessionInfo" | "listSessions" | "getHistory" | "getStats" | "getNodes" => Some(Scope::Read),
+        "getSessionInfo" | "listSessions" | "watchSessions" | "unwatchSessions" | "getHistory"
+        | "getStats" | "getNodes" => Some(Scope::Read),
         "closeSession" | "closePage" | "sendMessage" => Some(Scope::Kick),
         _ => None,
     }

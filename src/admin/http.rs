@@ -21,7 +21,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     caller::Lacks,
-    history, ignition,
+    events, history, ignition,
     listener::AdminPlane,
     methods::{Methods, SessionInfoFilters},
     metrics, nodes, query_socket, rest, rpc,
@@ -64,6 +64,7 @@ pub(super) fn router(
         .route("/api/v1/sessions", get(rest::list).delete(rest::delete))
         .route("/api/v1/sessions/{id}", get(rest::one))
         .route("/api/v1/sessions/{id}/pages", get(rest::pages))
+        .route("/api/v1/events", get(events::stream))
         .route("/api/v1/stats", get(stats))
         .route("/metrics", get(metrics::metrics))
         .route("/api/v1/history", get(history::history))
@@ -203,7 +204,7 @@ async fn post_query(
     Ok(if first.is_empty() { StatusCode::NO_CONTENT.into_response() } else { ok(first) })
 }
 
-fn refuse(why: Unanswered) -> Refusal {
+pub(super) fn refuse(why: Unanswered) -> Refusal {
     match why {
         Unanswered::Overloaded => {
             Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", why.to_string()).retry_after()
@@ -230,8 +231,8 @@ fn is_json(headers: &HeaderMap) -> bool {
 
 async fn not_found() -> Refusal {
     Refusal::not_found(
-        "there is nothing here; there are /query, /api/v1/session-info, /api/v1/sessions, /api/v1/history, \
-         /api/v1/stats, /api/v1/nodes, /metrics, /healthz and /readyz",
+        "there is nothing here; there are /query, /api/v1/session-info, /api/v1/sessions, /api/v1/events, \
+         /api/v1/history, /api/v1/stats, /api/v1/nodes, /metrics, /healthz and /readyz",
     )
 }
 

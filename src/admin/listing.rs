@@ -79,6 +79,8 @@ pub(super) enum NoList {
     Expired(String),
     /// The caller may not see it.
     Refused(Lacks),
+    /// There are too many already.
+    Limit(String),
 }
 
 impl From<Lacks> for NoList {
@@ -99,6 +101,7 @@ impl From<NoList> for Error {
             NoList::Invalid(message) => Self::invalid_params(message),
             NoList::Expired(message) => Self::new(Self::NOT_FOUND, message),
             NoList::Refused(lacks) => lacks.into(),
+            NoList::Limit(message) => Self::new(Self::LIMIT, message),
         }
     }
 }
@@ -168,7 +171,7 @@ pub(super) fn max_age(ms: i64) -> Result<Duration, NoList> {
     age.ok_or_else(|| NoList::Invalid(format!("maxAgeMs must be 0 to {}", MAX_SNAPSHOT_AGE.as_millis())))
 }
 
-fn text(name: &str, value: Option<Value>) -> Result<Option<String>, NoList> {
+pub(super) fn text(name: &str, value: Option<Value>) -> Result<Option<String>, NoList> {
     match value {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text).filter(|text| !text.is_empty())),
@@ -176,7 +179,7 @@ fn text(name: &str, value: Option<Value>) -> Result<Option<String>, NoList> {
     }
 }
 
-fn whole(name: &str, value: Option<Value>) -> Result<Option<i64>, NoList> {
+pub(super) fn whole(name: &str, value: Option<Value>) -> Result<Option<i64>, NoList> {
     let Some(value) = value.filter(|value| !value.is_null()) else { return Ok(None) };
     match value.as_i64() {
         Some(number) => Ok(Some(number)),

@@ -10,6 +10,7 @@ use super::{
     snapshots::Snapshots,
     source::{Source, Workshop},
     view::Mask,
+    watch::Watches,
 };
 use crate::{
     config::tokens::Scope,
@@ -24,6 +25,8 @@ pub(super) struct Methods {
     pub(super) clock: Clock,
     pub(super) workshop: Workshop,
     pub(super) snapshots: Arc<Snapshots>,
+    /// Those of their socket; none for those who ask once.
+    pub(super) watches: Option<Arc<Watches>>,
     pub(super) caller: Caller,
     pub(super) audit: Audit,
     pub(super) figures: Arc<Figures>,

@@ -1,8 +1,8 @@
 //! The query plane: administrators ask, over a socket or over HTTP.
 //!
-//! [`methods`] is what can be asked, [`actions`] what can be done, [`audit`] where that is written down, [`history`] what has been,
+//! [`methods`] is what can be asked, [`watch`] what is told from then on, [`actions`] what can be done, [`audit`] where that is written down, [`history`] what has been,
 //! [`stats`] and [`metrics`] how much of it all there is; [`rpc`] and [`calls`] are how it is asked in JSON-RPC, pure text in and text out;
-//! [`http`] and [`query_socket`] carry it. [`gate`] says who may ask, [`caller`] what they may
+//! [`http`], [`events`] and [`query_socket`] carry it. [`gate`] says who may ask, [`caller`] what they may
 //! do, [`view`] what they see, [`source`] how many are answered at a time, and [`sharing`] who is answered at once.
 
 mod accept;
@@ -12,6 +12,7 @@ mod bulk;
 mod caller;
 mod calls;
 mod csv;
+mod events;
 mod figures;
 mod gate;
 mod history;
@@ -34,6 +35,7 @@ mod snapshots;
 mod source;
 mod stats;
 mod view;
+mod watch;
 
 use std::path::Path;
 

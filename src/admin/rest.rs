@@ -1,5 +1,7 @@
 //! Sessions over HTTP (PROTOCOL 3.2, `/api/v1/sessions`).
 
+use std::collections::HashMap;
+
 use axum::{
     extract::{Extension, Path, Request, rejection::PathRejection},
     http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
@@ -34,6 +36,9 @@ impl From<NoList> for Refusal {
             NoList::Invalid(message) => Self::bad_parameter(message),
             NoList::Expired(message) => Self::not_found(message),
             NoList::Refused(lacks) => lacks.into(),
+            NoList::Limit(message) => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_watches", message).retry_after()
+            }
         }
     }
 }
@@ -59,32 +64,51 @@ pub(super) async fn list(Extension(methods): Extension<Methods>, request: Reques
 
 /// Reads the parameters of a list: these, and any `field[op]`.
 pub(super) fn read(uri: &Uri, parameters: &[&str], shape: Shape) -> Result<Asked, Refusal> {
-    let (mut conditions, mut given) = (Vec::new(), [const { None::<String> }; PARAMETERS.len()]);
-    for (name, value) in Query::pairs(uri.query())? {
-        if let Some(at) = PARAMETERS.iter().position(|known| *known == name && parameters.contains(known)) {
-            if given[at].replace(value).is_some() {
-                return Err(Refusal::bad_parameter(format!("{name} is given twice")));
-            }
-        } else if is_condition::<Column>(&name) {
-            conditions.push((name, value));
-        } else {
-            return Err(Refusal::bad_parameter(unknown::<Column>(&name, parameters)));
-        }
-    }
+    let (conditions, mut given) = given(uri, parameters)?;
     let [limit, offset, sort_by, search, fields, snapshot_id, max_age_ms] =
-        given.map(|value| value.filter(|value| !value.is_empty()));
+        PARAMETERS.map(|name| given.remove(name));
     let is_whole = matches!(shape, Shape::Ndjson | Shape::Csv);
     let number = |name, value| number(name, value).map_err(Refusal::bad_parameter);
     let limit = number("limit", limit)?.unwrap_or(if is_whole { -1 } else { DEFAULT_LIMIT });
     let (limit, offset) = listing::page(limit, number("offset", offset)?.unwrap_or(0))?;
     let max_age = number("maxAgeMs", max_age_ms)?.map(listing::max_age).transpose()?;
     let fields = read_fields(fields.as_deref())?;
+    let (question, written) = question(conditions, search.as_deref(), sort_by.as_deref())?;
+    Ok(Asked { question, written, limit, offset, fields, snapshot_id, max_age })
+}
+
+/// Conditions, each with its value, and the parameters that are none and not empty.
+type Given = (Vec<(String, String)>, HashMap<String, String>);
+
+/// Tells the conditions in a query from these parameters.
+pub(super) fn given(uri: &Uri, parameters: &[&str]) -> Result<Given, Refusal> {
+    let (mut conditions, mut given) = (Vec::new(), HashMap::new());
+    for (name, value) in Query::pairs(uri.query())? {
+        if parameters.contains(&&*name) {
+            if given.contains_key(&name) {
+                return Err(Refusal::bad_parameter(format!("{name} is given twice")));
+            }
+            given.insert(name, value);
+        } else if is_condition::<Column>(&name) {
+            conditions.push((name, value));
+        } else {
+            return Err(Refusal::bad_parameter(unknown::<Column>(&name, parameters)));
+        }
+    }
+    given.retain(|_, value| !value.is_empty());
+    Ok((conditions, given))
+}
+
+/// A question as it is read, and how it was written.
+pub(super) fn question(
+    conditions: Vec<(String, String)>,
+    search: Option<&str>,
+    sort_by: Option<&str>,
+) -> Result<(Question, String), NoList> {
     let filter = json!(conditions).to_string();
     let filter = if conditions.is_empty() { "{}" } else { &filter };
-    let written = listing::written(filter, search.as_deref(), sort_by.as_deref());
-    let filter = Filter::from_pairs(conditions).map_err(NoList::from)?;
-    let question = Question::read(filter, search.as_deref(), sort_by.as_deref()).map_err(NoList::from)?;
-    Ok(Asked { question, written, limit, offset, fields, snapshot_id, max_age })
+    let written = listing::written(filter, search, sort_by);
+    Ok((Question::read(Filter::from_pairs(conditions)?, search, sort_by)?, written))
 }
 
 /// The keys that an item shall show, with commas between them; all if none are named.

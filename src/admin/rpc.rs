@@ -264,7 +264,7 @@ impl Error {
     pub(super) const NOT_AUTHORISED: i32 = -32001;
     pub(super) const NOT_FOUND: i32 = -32002;
     const OVERLOADED: i32 = -32003;
-    const LIMIT: i32 = -32004;
+    pub(super) const LIMIT: i32 = -32004;
 
     pub(super) fn new(code: i32, message: impl Into<String>) -> Self {
         Self { code, message: message.into() }

@@ -1,6 +1,12 @@
 //! Which sessions are asked for, and in which order.
 
-use std::{cmp::Ordering, ops::Range, sync::Arc, time::Instant, vec};
+use std::{
+    cmp::Ordering,
+    ops::Range,
+    sync::Arc,
+    time::{Duration, Instant},
+    vec,
+};
 
 use super::{
     item::{Column, Keyed, Seen},
@@ -69,6 +75,23 @@ impl Question {
         sessions.saturating_mul(each)
     }
 
+    /// Whether the answer changes although no session does.
+    pub(super) fn moves_by_itself(&self) -> bool {
+        self.filter.fields().any(Column::moves_by_itself)
+    }
+
+    /// Calls `found` with each session that is seen and fits, once, and gives way to nobody.
+    pub(super) fn for_each(
+        &self,
+        (registry, clock, view): (&Registry, Clock, &View),
+        mut found: impl FnMut(&Arc<Session>, &Seen<'_>),
+    ) {
+        const FOR_EVER: Duration = Duration::from_secs(24 * 60 * 60);
+        let at = (clock.now_ms(), Instant::now() + FOR_EVER);
+        let mut finding = self.find(registry, view);
+        while finding.look(self, (registry, clock, view), at, &mut found) {}
+    }
+
     /// Begins to look for the sessions that are seen and that fit as they are seen.
     pub(super) fn find(&self, registry: &Registry, view: &View) -> Finding {
         let own = view.project().map(|own| vec![own]);
@@ -85,7 +108,8 @@ impl Question {
         Selecting { finding: self.find(registry, view), rows: Vec::new(), taken_ms: now_ms }
     }
 
-    fn fits(&self, session: &Session, seen: &Seen<'_>) -> bool {
+    /// Whether this session is meant.
+    pub(super) fn fits(&self, session: &Session, seen: &Seen<'_>) -> bool {
         self.scope.is_none_or(|scope| session.who().scope() == scope)
             && self.filter.matches(seen)
             && self.search.matches(seen)

@@ -28,8 +28,8 @@ type Place = (Arc<Session>, ConnectionNumber);
 /// are read from the rows, where sessions lie side by side. See the invariants in the crate's documentation.
 ///
 /// Locks are taken in this order, and none but for a few stores: the map's shard, what is open in one session, then
-/// one of the page of rows, the queue of deadlines or the ring; a newcomer takes the quota's before what is open in
-/// others.
+/// one of the page of rows, the queue of deadlines, the ring or the ended of `changes.rs`; a newcomer takes the quota's
+/// before what is open in others.
 #[derive(Debug)]
 pub struct Registry {
     sessions: DashMap<ById, ()>,
@@ -230,6 +230,10 @@ impl Registry {
                     return None;
                 }
                 presence.queued_ms.take_if(|queued| queued.get() == at_ms);
+                if live.expires_ms() == at_ms {
+                    // From this moment it is not authorized any more, although nothing was done.
+                    live.place().mark();
+                }
                 let end = presence.expire(now_ms);
                 if end.is_none() {
                     over = self.is_over(live, now_ms);
@@ -259,17 +263,19 @@ impl Registry {
 
     /// Queues a look at the session for when something is to be done with it next.
     fn queue_look(&self, session: &Session, presence: &mut Presence, now_ms: u64) {
+        let later_ms = now_ms.saturating_add(1);
         let next = if presence.is_ended() {
             None
         } else if presence.queued_ms.is_some_and(|queued| queued.get() <= now_ms) {
             // It is due, and whoever deals with it finds out what is next.
             return;
         } else {
+            let expires_ms = Some(session.expires_ms()).filter(|at_ms| (later_ms..u64::MAX).contains(at_ms));
             let ends = [presence.deadline_ms(), self.idle_at_ms(session), self.token_ends_ms(session)];
-            ends.into_iter().flatten().min()
+            ends.into_iter().flatten().chain(expires_ms).min()
         };
         // Never for the moment that is being dealt with, or dealing with it would not end.
-        let next = next.and_then(|at_ms| NonZeroU64::new(at_ms.max(now_ms.saturating_add(1))));
+        let next = next.and_then(|at_ms| NonZeroU64::new(at_ms.max(later_ms)));
         if next != presence.queued_ms {
             self.deadlines.change(session.place().number(), presence.queued_ms, next);
             presence.queued_ms = next;
@@ -293,11 +299,10 @@ impl Registry {
             }
             drop(presence);
             let Some(end) = end else { return false };
-            session.place().unlist(|| {
-                let ended = session.ended(end, now_ms);
-                let last = (ended.reason, ended.counts());
-                self.ended.push(ended);
-                last
+            session.place().unlist(self.rows.changes(), || {
+                let ended = Arc::new(session.ended(end, now_ms));
+                self.ended.push(ended.clone());
+                ended
             });
             true
         });

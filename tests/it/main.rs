@@ -29,3 +29,4 @@ mod tabs;
 mod tls;
 mod tokens;
 mod views;
+mod watching;

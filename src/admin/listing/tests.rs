@@ -33,6 +33,7 @@ fn methods_of(token: Option<AdminToken>) -> Methods {
         clock: Clock::start(),
         workshop: Workshop::new(1, Duration::from_secs(1)),
         snapshots: Arc::default(),
+        watches: None,
         caller: Caller::new(([127, 0, 0, 1], 1).into(), token.map(Arc::new)),
         audit: Audit::new(None),
         figures: Figures::nothing(),

@@ -229,6 +229,11 @@ impl<F: Field> Filter<F> {
         self.0.iter().map(|(_, test)| test.worst_us()).sum()
     }
 
+    /// The fields that there are conditions on.
+    pub fn fields(&self) -> impl Iterator<Item = F> {
+        self.0.iter().map(|(field, _)| *field)
+    }
+
     /// Whether the record passes every condition.
     pub fn matches<R: Record<Field = F>>(&self, record: &R) -> bool {
         self.0.iter().all(|(field, test)| test.passes(record.value(*field)))
