@@ -245,6 +245,12 @@ fn plain_http_is_told_that_the_port_speaks_tls() {
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer);
     assert!(answer.len() < 10, "{answer:?}");
+    let ask = format!("GET /metrics HTTP/1.1\r\nHost: {}\r\n\r\n", server.admin);
+    eventually("both among those that were dropped", || {
+        let figures = exchange_over(&mut authority.connect(server.admin), ask.as_bytes()).body;
+        let counted = "headcount_connections_dropped_total{reason=\"no_tls\"} 2\n";
+        if figures.contains(counted) { Ok(()) } else { Err(figures) }
+    });
 }
 
 #[test]
