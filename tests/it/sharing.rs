@@ -145,7 +145,7 @@ fn large_lists_are_limited_and_hold_up_nothing_else() {
         "--request-timeout",
         "400ms",
     ]);
-    let (_crowd, asked) = hostile(&server, 80);
+    let (_crowd, asked) = hostile(&server, 30);
     let admin = server.admin;
     let (begun, long) = (Instant::now(), thread::spawn(move || post(admin, "listSessions", &asked)));
     let mut refused = 0;
