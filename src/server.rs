@@ -7,7 +7,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     admin::{AdminPlane, check as check_admin},
-    clients::{ClientPlane, check_identity},
+    clients::{ClientPlane, check_identity, describe as describe_clients},
     config::Config,
     edge::clock::Clock,
     session::Registry,
@@ -110,8 +110,13 @@ pub async fn run_on(
     let clock = Clock::start();
     let draining = CancellationToken::new();
     let clients = Arc::new(ClientPlane::new(config.clients, registry.clone(), clock, draining.clone()));
-    let admin =
-        Arc::new(AdminPlane::new(config.admin, (registry, clients.counted.clone()), clock, draining.clone()));
+    let admin = Arc::new(AdminPlane::new(
+        config.admin,
+        (registry, clients.counted.clone()),
+        clock,
+        draining.clone(),
+        describe_clients,
+    ));
     let serving = async {
         tokio::join!(clients.clone().run(listeners.clients), admin.clone().run(listeners.admin),);
     };

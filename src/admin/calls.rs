@@ -2,6 +2,7 @@
 
 use std::{fmt, time::Duration};
 
+use schemars::JsonSchema;
 use serde::{
     Deserialize, Deserializer, Serialize,
     de::{DeserializeOwned, MapAccess, SeqAccess, Visitor},
@@ -85,9 +86,10 @@ impl Procedures for Methods {
 const NO_METHOD: &str = "unknown";
 
 /// The parameters of a method that has none.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct NoParameters {}
+#[schemars(description = "There are none.")]
+pub(super) struct NoParameters {}
 
 impl Methods {
     /// Carries out an action, and writes down who did what to whom, and with which result. One that a filter picks
@@ -125,7 +127,7 @@ impl Methods {
 }
 
 /// What a method needs of a token.
-fn needed(method: &str) -> Option<Scope> {
+pub(super) fn needed(method: &str) -> Option<Scope> {
     match method {
         "getSessionInfo" | "listSessions" | "getHistory" | "getStats" => Some(Scope::Read),
         "closeSession" | "closePage" | "sendMessage" => Some(Scope::Kick),

@@ -10,8 +10,16 @@ use tokio_io_timeout::TimeoutStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    audit::Audit, caller::Caller, calls::METHODS, figures::Figures, gate::Gate, http, methods::Methods,
-    snapshots::Snapshots, source::Workshop,
+    audit::Audit,
+    caller::Caller,
+    calls::METHODS,
+    describe::{DescribeClients, Descriptions},
+    figures::Figures,
+    gate::Gate,
+    http,
+    methods::Methods,
+    snapshots::Snapshots,
+    source::Workshop,
 };
 use crate::{
     config::AdminConfig,
@@ -33,6 +41,7 @@ pub(crate) struct AdminPlane {
     snapshots: Arc<Snapshots>,
     pub(super) gate: Gate,
     audit: Audit,
+    pub(super) descriptions: Descriptions,
     pub(super) figures: Arc<Figures>,
     /// Places for query sockets: fewer than for connections, so that HTTP is always answered.
     pub(super) query_places: Arc<Semaphore>,
@@ -48,15 +57,18 @@ pub(crate) struct AdminPlane {
 
 impl AdminPlane {
     /// A plane that answers from the registry, and of what was counted on the other plane; `draining` is the server's.
+    /// What is said on the other plane is for that one to describe.
     pub(crate) fn new(
         config: AdminConfig,
         (registry, counted): (Arc<Registry>, Arc<Connections>),
         clock: Clock,
         draining: CancellationToken,
+        clients: DescribeClients,
     ) -> Self {
         let workshop = Workshop::new(config.max_concurrent_lists, config.request_timeout);
         let query_places = Arc::new(Semaphore::new(config.max_query_sockets));
         let gate = Gate::new(config.tokens.as_deref());
+        let descriptions = Descriptions::new(clients, config.tokens.is_some());
         let audit = Audit::new(config.audit_log.as_deref());
         let figures = Arc::new(Figures::new(counted, query_places.clone(), &METHODS));
         Self {
@@ -67,6 +79,7 @@ impl AdminPlane {
             snapshots: Arc::default(),
             gate,
             audit,
+            descriptions,
             figures,
             query_places,
             draining,

@@ -3,7 +3,7 @@
 //! [`methods`] is what can be asked, [`actions`] what can be done, [`audit`] where that is written down, [`history`] what has been,
 //! [`stats`] and [`metrics`] how much of it all there is; [`rpc`] and [`calls`] are how it is asked in JSON-RPC, pure text in and text out;
 //! [`http`] and [`query_socket`] carry it. [`gate`] says who may ask, [`caller`] what they may
-//! do, [`view`] what they see.
+//! do, [`view`] what they see; [`describe`] tells programs what there is.
 
 mod accept;
 mod actions;
@@ -12,6 +12,7 @@ mod bulk;
 mod caller;
 mod calls;
 mod csv;
+mod describe;
 mod figures;
 mod gate;
 mod history;

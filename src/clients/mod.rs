@@ -11,6 +11,7 @@ mod address;
 mod arrival;
 mod connection;
 mod control;
+mod describe;
 mod farewell;
 mod heart;
 mod identity;
@@ -23,5 +24,6 @@ mod proxy;
 mod stamp;
 mod upgrade;
 
+pub(crate) use describe::describe;
 pub(crate) use identity::check as check_identity;
 pub(crate) use listener::ClientPlane;

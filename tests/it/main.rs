@@ -9,6 +9,7 @@ mod bad_input;
 mod caps;
 mod cli;
 mod counting;
+mod descriptions;
 mod gate;
 mod harness;
 mod identity;
