@@ -6,6 +6,8 @@ pub mod tokens;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use tokio::sync::watch;
+
 pub use self::identity::{
     ForwardedHeader, IdentityConfig, IdentityMode, JwtConfig, KeyFile, ProxyConfig, TrustedProxies,
 };
@@ -20,11 +22,41 @@ pub struct Config {
     pub admin: AdminConfig,
     /// The end.
     pub drain: DrainConfig,
+    /// The way to have the files that the above names read again.
+    pub reload: Reload,
+}
+
+/// Has the files of keys, tokens and certificates read again, also those that have not changed. Without it that is
+/// done soon after they have.
+#[derive(Clone, Debug, Default)]
+pub struct Reload(watch::Sender<()>);
+
+impl Reload {
+    /// Asks for it. The log says what came of it; what cannot be read leaves what was read before.
+    pub fn ask(&self) {
+        self.0.send_replace(());
+    }
+
+    /// To be told when it is asked for.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<()> {
+        self.0.subscribe()
+    }
+}
+
+/// The files of a certificate and of its private key, as PEM. They are watched: changed ones are read again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate, and after it those that lead to an authority.
+    pub certificate: PathBuf,
+    /// Its key, not encrypted: PKCS#8, PKCS#1 or SEC1.
+    pub key: PathBuf,
 }
 
 /// The client plane: what a client may do.
 #[derive(Clone, Debug)]
 pub struct ClientsConfig {
+    /// With it the plane speaks TLS, and nothing else.
+    pub tls: Option<TlsFiles>,
     /// Who clients are.
     pub identity: IdentityConfig,
     /// What stands between them and this server.
@@ -64,6 +96,8 @@ pub struct Rates {
 /// The admin plane: who may ask, and how much.
 #[derive(Clone, Debug)]
 pub struct AdminConfig {
+    /// With it the plane speaks TLS, and nothing else.
+    pub tls: Option<TlsFiles>,
     /// The file of [tokens], one of which everybody needs; without it nobody does.
     pub tokens: Option<PathBuf>,
     /// The file where administrators' actions are written down, one JSON object a line.
@@ -99,6 +133,7 @@ pub struct DrainConfig {
 impl Default for ClientsConfig {
     fn default() -> Self {
         Self {
+            tls: None,
             identity: IdentityConfig::default(),
             proxies: ProxyConfig::default(),
             max_message_bytes: 64 * 1024,
@@ -128,6 +163,7 @@ impl Default for ClientsConfig {
 impl Default for AdminConfig {
     fn default() -> Self {
         Self {
+            tls: None,
             tokens: None,
             audit_log: None,
             allowed_origins: Vec::new(),
@@ -148,54 +184,118 @@ impl Default for DrainConfig {
     }
 }
 
-/// The rules about where a server may listen (PROTOCOL 1): nothing is open to the network by accident.
-///
-/// # Errors
-///
-/// The reason and the fix, in one line.
-pub fn check_exposure(
-    clients: SocketAddr,
-    identity_chosen: bool,
-    admin: SocketAddr,
-    has_tokens: bool,
-    insecure_admin: bool,
-) -> Result<(), String> {
-    if !admin.ip().is_loopback() && !insecure_admin {
-        let danger = if has_tokens {
-            "tokens and sessions would cross the network in the clear"
-        } else {
-            "anybody who reaches it could read and close all sessions"
+/// Where a server is to listen, and what protects it there.
+#[derive(Clone, Copy, Debug)]
+pub struct Exposure {
+    /// Where clients connect.
+    pub clients: SocketAddr,
+    /// The operator has said where user names come from.
+    pub identity_chosen: bool,
+    /// Where administrators ask.
+    pub admin: SocketAddr,
+    /// They need tokens there.
+    pub admin_tokens: bool,
+    /// They speak TLS there.
+    pub admin_tls: bool,
+    /// The operator accepts an admin plane that lacks either.
+    pub insecure_admin: bool,
+}
+
+impl Exposure {
+    /// The rules about where a server may listen (PROTOCOL 1): nothing is open to the network by accident.
+    ///
+    /// # Errors
+    ///
+    /// The reason and the fix, in one line.
+    pub fn check(&self) -> Result<(), String> {
+        self.check_admin()?;
+        if self.clients.ip().is_loopback() || self.identity_chosen {
+            return Ok(());
+        }
+        Err(format!(
+            "listen {} is not loopback: any client there could claim any user name; \
+             say --identity open to accept that",
+            self.clients
+        ))
+    }
+
+    fn check_admin(&self) -> Result<(), String> {
+        if self.admin.ip().is_loopback() || self.insecure_admin {
+            return Ok(());
+        }
+        let (danger, fix) = match (self.admin_tokens, self.admin_tls) {
+            (true, true) => return Ok(()),
+            (true, false) => (
+                "tokens and sessions would cross the network in the clear",
+                "give it TLS (--tls-cert and --tls-key), listen on 127.0.0.1 behind a proxy that speaks TLS",
+            ),
+            (false, true) => (
+                "anybody who reaches it could read and close all sessions",
+                "give it tokens (--admin-tokens; headcount token new makes them), listen on 127.0.0.1",
+            ),
+            (false, false) => (
+                "anybody who reaches it could read and close all sessions",
+                "give it tokens (--admin-tokens) and TLS (--tls-cert and --tls-key), listen on 127.0.0.1",
+            ),
         };
-        return Err(format!(
-            "admin-listen {admin} is not loopback: {danger}; listen on 127.0.0.1 behind a proxy that speaks TLS, \
-             with --admin-tokens, or say --insecure-admin to accept that"
-        ));
+        Err(format!(
+            "admin-listen {} is not loopback: {danger}; {fix}, or say --insecure-admin to accept that",
+            self.admin
+        ))
     }
-    if !clients.ip().is_loopback() && !identity_chosen {
-        return Err(format!(
-            "listen {clients} is not loopback: any client there could claim any user name; \
-             say --identity open to accept that"
-        ));
-    }
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const SAFE: Exposure = Exposure {
+        clients: loopback(),
+        identity_chosen: false,
+        admin: loopback(),
+        admin_tokens: false,
+        admin_tls: false,
+        insecure_admin: false,
+    };
+
+    const fn loopback() -> SocketAddr {
+        SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1)
+    }
+
     #[test]
     fn nothing_is_open_to_the_network_by_accident() {
-        let loopback = "127.0.0.1:1".parse().unwrap();
-        let v6 = "[::1]:1".parse().unwrap();
-        let open = "0.0.0.0:1".parse().unwrap();
-        assert_eq!(check_exposure(loopback, false, v6, false, false), Ok(()));
-        assert_eq!(check_exposure(open, true, open, false, true), Ok(()));
-        let admin = check_exposure(loopback, false, open, false, false).unwrap_err();
-        assert!(admin.contains("admin-listen") && admin.contains("--insecure-admin"), "{admin}");
-        let in_the_clear = check_exposure(loopback, false, open, true, false).unwrap_err();
-        assert!(in_the_clear.contains("tokens and sessions would cross"), "{in_the_clear}");
-        let clients = check_exposure(open, false, loopback, false, false).unwrap_err();
-        assert!(clients.contains("--identity open"), "{clients}");
+        let network = "0.0.0.0:1".parse().unwrap();
+        assert_eq!(SAFE.check(), Ok(()));
+        assert_eq!(Exposure { admin: "[::1]:1".parse().unwrap(), ..SAFE }.check(), Ok(()));
+        let clients = Exposure { clients: network, ..SAFE };
+        assert!(clients.check().unwrap_err().contains("--identity open"));
+        assert_eq!(Exposure { identity_chosen: true, ..clients }.check(), Ok(()));
+        let open = Exposure { admin: network, ..SAFE };
+        assert_eq!(Exposure { insecure_admin: true, ..open }.check(), Ok(()));
+        let safe = Exposure { admin_tokens: true, admin_tls: true, ..open };
+        assert_eq!(safe.check(), Ok(()));
+        assert!(Exposure { clients: network, ..safe }.check().is_err(), "the other plane is looked at too");
+    }
+
+    #[test]
+    fn an_admin_plane_on_the_network_is_told_what_it_lacks_and_nothing_else() {
+        let lacks = |admin_tokens, admin_tls, expected: &[&str], not: &[&str]| {
+            let admin = "0.0.0.0:1".parse().unwrap();
+            let said = Exposure { admin, admin_tokens, admin_tls, ..SAFE }.check().unwrap_err();
+            for part in [&["admin-listen 0.0.0.0:1 is not loopback", "--insecure-admin"], expected].concat() {
+                assert!(said.contains(part), "{part}: {said}");
+            }
+            for part in not {
+                assert!(!said.contains(part), "{part}: {said}");
+            }
+        };
+        lacks(
+            false,
+            false,
+            &["read and close all sessions", "--admin-tokens", "--tls-cert and --tls-key"],
+            &[],
+        );
+        lacks(true, false, &["in the clear", "--tls-cert and --tls-key"], &["--admin-tokens"]);
+        lacks(false, true, &["read and close all sessions", "--admin-tokens"], &["--tls-cert"]);
     }
 }

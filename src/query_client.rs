@@ -1,5 +1,7 @@
 //! A typed client of the query plane, for programs and for our own command line.
 
+mod trust;
+
 use std::{fmt, net::SocketAddr, time::Duration};
 
 use futures::{SinkExt, StreamExt};
@@ -16,6 +18,8 @@ use tokio_tungstenite::{
     },
 };
 
+pub use self::trust::Trust;
+pub(crate) use self::trust::{Insecure, Wire, tcp};
 use crate::session::{SessionInfo, SessionScope};
 
 /// Where the admin plane is unless somebody says otherwise.
@@ -36,7 +40,7 @@ const TOKEN_GONE: u16 = 4005;
 /// One query socket. Questions are answered one at a time, in order.
 #[derive(Debug)]
 pub struct QueryClient {
-    socket: WebSocketStream<TcpStream>,
+    socket: WebSocketStream<Wire>,
     last_id: u64,
 }
 
@@ -45,18 +49,34 @@ pub struct QueryClient {
 pub struct Admin {
     address: String,
     token: Option<String>,
+    trust: Option<Trust>,
 }
 
 impl Admin {
-    /// An address: `http://host:port`, `ws://host:port` or `host:port`.
+    /// An address: `http://host:port`, `ws://host:port` or `host:port`; with TLS `https://` or `wss://`.
     pub fn at(address: &str) -> Self {
-        Self { address: address.to_owned(), token: None }
+        Self { address: address.to_owned(), token: None, trust: None }
     }
 
     /// The same with an admin token (PROTOCOL 3.2).
     #[must_use]
     pub fn with_token(self, token: &str) -> Self {
         Self { token: Some(token.to_owned()), ..self }
+    }
+
+    /// The same, believing other authorities than those that this machine trusts.
+    #[must_use]
+    pub fn with_trust(self, trust: Trust) -> Self {
+        Self { trust: Some(trust), ..self }
+    }
+
+    /// Whose word is taken for who a server is.
+    ///
+    /// # Errors
+    ///
+    /// Nobody was named, and this machine trusts nobody.
+    pub(crate) fn trust(&self) -> Result<Trust, String> {
+        self.trust.clone().map_or_else(Trust::system, Ok)
     }
 }
 
@@ -135,6 +155,14 @@ pub enum QueryError {
         /// What the network said.
         reason: String,
     },
+    /// Somebody answers there, and cannot show that they are who was asked for.
+    #[error("the certificate of {address} is not trusted: {reason}")]
+    Untrusted {
+        /// What was asked.
+        address: String,
+        /// What is wrong with the certificate.
+        reason: String,
+    },
     /// The server will not have us.
     #[error("the admin plane at {address} refused: {reason}")]
     NotAuthorised {
@@ -161,11 +189,12 @@ impl QueryClient {
     ///
     /// # Errors
     ///
-    /// [`QueryError::Address`], [`QueryError::Unreachable`] or [`QueryError::NotAuthorised`].
+    /// [`QueryError::Address`], [`QueryError::Unreachable`], [`QueryError::Untrusted`] or
+    /// [`QueryError::NotAuthorised`].
     pub async fn connect(admin: impl Into<Admin>) -> Result<Self, QueryError> {
-        let Admin { address, token } = admin.into();
-        let authority = authority(&address)?;
-        match time::timeout(CONNECT_TIMEOUT, Self::open(authority, token.as_deref())).await {
+        let admin = admin.into();
+        let (is_secure, authority) = read_address(&admin.address)?;
+        match time::timeout(CONNECT_TIMEOUT, Self::open(authority, is_secure, &admin)).await {
             Ok(opened) => opened,
             Err(_) => Err(QueryError::Unreachable {
                 address: authority.to_owned(),
@@ -174,13 +203,24 @@ impl QueryClient {
         }
     }
 
-    async fn open(authority: &str, token: Option<&str>) -> Result<Self, QueryError> {
+    async fn open(authority: &str, is_secure: bool, admin: &Admin) -> Result<Self, QueryError> {
         let unreachable = |reason: String| QueryError::Unreachable { address: authority.to_owned(), reason };
         let stream = TcpStream::connect(authority).await.map_err(|error| unreachable(error.to_string()))?;
         let _ = stream.set_nodelay(true);
+        let stream = if is_secure {
+            let secured = admin.trust().map_err(unreachable)?.secure(authority, stream).await;
+            secured.map_err(|insecure| match insecure {
+                Insecure::Untrusted(reason) => {
+                    QueryError::Untrusted { address: authority.to_owned(), reason }
+                }
+                Insecure::Broken(reason) => unreachable(reason),
+            })?
+        } else {
+            Wire::Left(stream)
+        };
         let request = format!("ws://{authority}/query").into_client_request();
         let mut request = request.map_err(|error| unreachable(error.to_string()))?;
-        if let Some(token) = token {
+        if let Some(token) = &admin.token {
             let bearer = HeaderValue::try_from(format!("Bearer {token}"));
             let bearer = bearer.map_err(|_| QueryError::NotAuthorised {
                 address: authority.to_owned(),
@@ -351,19 +391,19 @@ fn broken(reason: String) -> QueryError {
     QueryError::Unreachable { address: "the open query socket".to_owned(), reason }
 }
 
-/// The `host:port` of an admin address as people write it.
-fn authority(admin: &str) -> Result<&str, QueryError> {
+/// Whether an admin address as people write it asks for TLS, and its `host:port`.
+fn read_address(admin: &str) -> Result<(bool, &str), QueryError> {
     let bad = || QueryError::Address(admin.to_owned());
-    let rest = ["http://", "ws://"]
+    let (is_secure, rest) = [("http://", false), ("ws://", false), ("https://", true), ("wss://", true)]
         .iter()
-        .find_map(|scheme| admin.strip_prefix(scheme))
-        .unwrap_or(admin)
-        .trim_end_matches('/');
+        .find_map(|(scheme, is_secure)| Some((*is_secure, admin.strip_prefix(scheme)?)))
+        .unwrap_or((false, admin));
+    let rest = rest.trim_end_matches('/');
     let has_port = rest.parse::<SocketAddr>().is_ok()
         || rest.rsplit_once(':').is_some_and(|(host, port)| {
             !host.is_empty() && !host.contains([':', '/']) && port.parse::<u16>().is_ok()
         });
-    if has_port { Ok(rest) } else { Err(bad()) }
+    if has_port { Ok((is_secure, rest)) } else { Err(bad()) }
 }
 
 fn refusal_text(response: &http::Response<Option<Vec<u8>>>) -> String {
@@ -381,11 +421,18 @@ mod tests {
 
     #[test]
     fn an_admin_address_is_read_as_people_write_it() {
-        for good in ["http://127.0.0.1:8081", "ws://localhost:8081/", "plant:80", "http://[::1]:8081"] {
-            assert!(authority(good).is_ok(), "{good}");
+        for (good, expected) in [
+            ("http://127.0.0.1:8081", (false, "127.0.0.1:8081")),
+            ("ws://localhost:8081/", (false, "localhost:8081")),
+            ("plant:80", (false, "plant:80")),
+            ("http://[::1]:8081", (false, "[::1]:8081")),
+            ("https://plant:1", (true, "plant:1")),
+            ("wss://[::1]:8081/", (true, "[::1]:8081")),
+        ] {
+            assert_eq!(read_address(good).unwrap(), expected, "{good}");
         }
-        for bad in ["", "127.0.0.1", "http://plant", "https://plant:1", "plant:x", "http://plant:1/x", ":1"] {
-            assert!(authority(bad).is_err(), "{bad}");
+        for bad in ["", "127.0.0.1", "http://plant", "ftp://plant:1", "plant:x", "http://plant:1/x", ":1"] {
+            assert!(read_address(bad).is_err(), "{bad}");
         }
     }
 }

@@ -7,7 +7,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     admin::{AdminPlane, check as check_admin},
-    clients::{ClientPlane, check_identity, describe as describe_clients},
+    clients::{ClientPlane, check as check_clients, describe as describe_clients},
     config::Config,
     edge::clock::Clock,
     session::Registry,
@@ -55,7 +55,7 @@ pub struct Drained {
 ///
 /// The setting, the file, and what is wrong with it, in one line.
 pub fn check(config: &Config) -> Result<(), String> {
-    check_identity(&config.clients.identity)?;
+    check_clients(&config.clients)?;
     check_admin(&config.admin)
 }
 
@@ -109,16 +109,18 @@ pub async fn run_on(
 ) -> Drained {
     let clock = Clock::start();
     let draining = CancellationToken::new();
+    let clients_have_tls = config.clients.tls.is_some();
     let clients = Arc::new(ClientPlane::new(config.clients, registry.clone(), clock, draining.clone()));
     let admin = Arc::new(AdminPlane::new(
         config.admin,
         (registry, clients.counted.clone()),
         clock,
         draining.clone(),
-        describe_clients,
+        (describe_clients, clients_have_tls),
     ));
     let serving = async {
-        tokio::join!(clients.clone().run(listeners.clients), admin.clone().run(listeners.admin),);
+        let clients = clients.clone().run(listeners.clients, config.reload.subscribe());
+        tokio::join!(clients, admin.clone().run(listeners.admin, config.reload.subscribe()));
     };
     let ending = async {
         shutdown.await;

@@ -8,7 +8,11 @@ use subtle::ConstantTimeEq;
 use super::caller::Caller;
 use crate::{
     config::tokens::{AdminToken, AdminTokens, TokenHash},
-    edge::{bearer, refusal::Refusal, watched::Watched},
+    edge::{
+        bearer,
+        refusal::Refusal,
+        watched::{ReadAgain, Watched},
+    },
 };
 
 /// Where scripts that were written for Ignition put a token: `name:key`.
@@ -35,9 +39,9 @@ impl Gate {
     }
 
     /// Keeps the tokens as they are in their file, for ever.
-    pub(super) async fn keep_tokens(&self) {
+    pub(super) async fn keep_tokens(&self, read_again: ReadAgain) {
         match &self.0 {
-            Some(tokens) => tokens.watch().await,
+            Some(tokens) => tokens.watch(read_again).await,
             None => std::future::pending().await,
         }
     }

@@ -1,11 +1,16 @@
 use std::sync::Arc;
 
+use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
+    sync::Semaphore,
+};
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -13,7 +18,7 @@ use super::{
     audit::Audit,
     caller::Caller,
     calls::METHODS,
-    describe::{DescribeClients, Descriptions},
+    describe::{DescribeClients, Descriptions, OverTls},
     figures::Figures,
     gate::Gate,
     http,
@@ -27,6 +32,8 @@ use crate::{
         accept::{Accepted, MAX_REQUEST_HEAD, accept},
         clock::Clock,
         connections::Connections,
+        tls::Tls,
+        watched::ReadAgain,
     },
     session::Registry,
 };
@@ -40,6 +47,8 @@ pub(crate) struct AdminPlane {
     workshop: Workshop,
     snapshots: Arc<Snapshots>,
     pub(super) gate: Gate,
+    /// Without it the plane is plain.
+    tls: Option<Tls>,
     audit: Audit,
     pub(super) descriptions: Descriptions,
     pub(super) figures: Arc<Figures>,
@@ -63,12 +72,16 @@ impl AdminPlane {
         (registry, counted): (Arc<Registry>, Arc<Connections>),
         clock: Clock,
         draining: CancellationToken,
-        clients: DescribeClients,
+        (describe_clients, clients_have_tls): (DescribeClients, bool),
     ) -> Self {
         let workshop = Workshop::new(config.max_concurrent_lists, config.request_timeout);
         let query_places = Arc::new(Semaphore::new(config.max_query_sockets));
         let gate = Gate::new(config.tokens.as_deref());
-        let descriptions = Descriptions::new(clients, config.tokens.is_some());
+        let over_tls = OverTls { clients: clients_have_tls, admin: config.tls.is_some() };
+        let descriptions = Descriptions::new(describe_clients, config.tokens.is_some(), over_tls);
+        let tls = config.tls.as_ref().map(|files| {
+            Tls::new("the certificate and key of the admin plane", &files.certificate, &files.key)
+        });
         let audit = Audit::new(config.audit_log.as_deref());
         let figures = Arc::new(Figures::new(counted, query_places.clone(), &METHODS));
         Self {
@@ -78,6 +91,7 @@ impl AdminPlane {
             workshop,
             snapshots: Arc::default(),
             gate,
+            tls,
             audit,
             descriptions,
             figures,
@@ -89,15 +103,24 @@ impl AdminPlane {
         }
     }
 
-    /// Accepts administrators until they are asked to leave.
-    pub(crate) async fn run(self: Arc<Self>, listener: TcpListener) {
+    /// Accepts administrators until they are asked to leave. Files are read again when they change, and when that is
+    /// asked for.
+    pub(crate) async fn run(self: Arc<Self>, listener: TcpListener, read_again: ReadAgain) {
         let max_open = self.config.max_connections;
         let accepting = accept(listener, max_open, self.closing.clone(), |accepted| {
-            self.connections.spawn(self.clone().serve(accepted));
+            self.connections.spawn(self.clone().greet(accepted));
         });
         tokio::select! {
             () = accepting => {}
-            () = self.gate.keep_tokens() => {}
+            () = self.gate.keep_tokens(read_again.clone()) => {}
+            () = self.keep_certificate(read_again) => {}
+        }
+    }
+
+    async fn keep_certificate(&self, read_again: ReadAgain) {
+        match &self.tls {
+            Some(tls) => tls.keep(read_again).await,
+            None => std::future::pending().await,
         }
     }
 
@@ -115,12 +138,30 @@ impl AdminPlane {
         }
     }
 
-    async fn serve(self: Arc<Self>, accepted: Accepted) {
+    /// Shakes hands with an administrator where the plane speaks TLS.
+    async fn greet(self: Arc<Self>, accepted: Accepted) {
         let Accepted { stream, peer, local, place } = accepted;
-        // Under HTTP and the query socket alike: a reader that takes nothing holds its answer in our memory.
-        let mut stream = TimeoutStream::new(stream);
-        stream.set_write_timeout(Some(self.config.write_timeout));
-        let service = TowerToHyperService::new(http::router(self.clone(), (peer, local.ip()), place));
+        // Under TLS, HTTP and the query socket alike: a reader that takes nothing holds its answer in our memory.
+        let timed = |stream| {
+            let mut stream = TimeoutStream::new(stream);
+            stream.set_write_timeout(Some(self.config.write_timeout));
+            Box::pin(stream)
+        };
+        let router = http::router(self.clone(), (peer, local.ip()), place);
+        let Some(tls) = &self.tls else { return self.serve(timed(stream), router).await };
+        let shaking = tls.accept(stream, timed, self.config.request_timeout);
+        match self.closing.run_until_cancelled(shaking).await {
+            Some(Ok(stream)) => self.serve(stream, router).await,
+            Some(Err(error)) => tracing::debug!(%peer, %error, "no TLS handshake"),
+            None => {}
+        }
+    }
+
+    /// Answers what an administrator asks over a connection.
+    async fn serve<S>(&self, stream: S, router: Router)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let connection = http1::Builder::new()
             // Without a timer the header timeout does nothing, and half a request stays for ever.
             .timer(TokioTimer::new())
@@ -128,7 +169,7 @@ impl AdminPlane {
             .max_header_size(MAX_REQUEST_HEAD)
             // `nc -N` and its like say at once that they have asked everything.
             .half_close(true)
-            .serve_connection(TokioIo::new(Box::pin(stream)), service)
+            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
             .with_upgrades();
         let mut connection = std::pin::pin!(connection);
         let served = async {

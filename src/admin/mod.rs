@@ -37,7 +37,10 @@ use std::path::Path;
 
 pub(crate) use listener::AdminPlane;
 
-use crate::config::{AdminConfig, tokens::AdminTokens};
+use crate::{
+    config::{AdminConfig, tokens::AdminTokens},
+    edge::tls,
+};
 
 /// Whether the plane can run by this: whether the files that it names hold what they should.
 ///
@@ -45,6 +48,7 @@ use crate::config::{AdminConfig, tokens::AdminTokens};
 ///
 /// The file, and what is wrong with it.
 pub(crate) fn check(config: &AdminConfig) -> Result<(), String> {
+    config.tls.as_ref().map_or(Ok(()), |files| tls::check(&files.certificate, &files.key))?;
     config.tokens.as_deref().map_or(Ok(()), |file: &Path| AdminTokens::read(file).map(drop))?;
     config.audit_log.as_deref().map_or(Ok(()), audit::check)
 }

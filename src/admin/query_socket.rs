@@ -12,7 +12,7 @@ use futures::{SinkExt, StreamExt};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     time,
 };
 use tokio_tungstenite::{
@@ -109,7 +109,12 @@ async fn serve<S>(
     match ended {
         Err(goodbye) => websocket::fail(socket, goodbye).await,
         Ok(Ok(())) => {
-            let _ = time::timeout(CLOSE_TIMEOUT, socket.flush()).await;
+            let farewell = async {
+                socket.flush().await?;
+                // The end of TLS, where there is one, as for clients.
+                socket.get_mut().shutdown().await.map_err(tungstenite::Error::from)
+            };
+            let _ = time::timeout(CLOSE_TIMEOUT, farewell).await;
         }
         Ok(Err(error)) => {
             tracing::debug!(%error, "a query socket ended without a close frame");

@@ -5,7 +5,7 @@ use std::{env, fs, path::PathBuf};
 use clap::Args;
 
 use super::Failure;
-use crate::query_client::{Admin, DEFAULT_ADMIN, QueryClient};
+use crate::query_client::{Admin, DEFAULT_ADMIN, QueryClient, Trust};
 
 /// A token on the command line could be read by everybody on the machine, so there is no flag for it.
 const TOKEN: &str = "HEADCOUNT_ADMIN_TOKEN";
@@ -19,13 +19,21 @@ pub(super) struct AdminPlane {
     /// The file that holds an admin token; else it is taken from HEADCOUNT_ADMIN_TOKEN in the environment
     #[arg(long, env = "HEADCOUNT_TOKEN_FILE", value_name = "FILE")]
     token_file: Option<PathBuf>,
+    /// The file of the authorities whose certificates are believed, PEM [default: those that this machine trusts]
+    #[arg(long, env = "HEADCOUNT_CA_FILE", value_name = "FILE")]
+    ca_file: Option<PathBuf>,
 }
 
 impl AdminPlane {
     /// # Errors
     ///
-    /// The token that cannot be read, or is none.
+    /// The token or the authorities that cannot be read, or are none.
     pub(super) fn check(&self) -> Result<Admin, Failure> {
+        let mut admin = Admin::at(&self.admin);
+        if let Some(file) = &self.ca_file {
+            let trust = Trust::in_file(file);
+            admin = admin.with_trust(trust.map_err(|problem| Failure::Usage(format!("ca-file {problem}")))?);
+        }
         let (from, token) = match &self.token_file {
             Some(file) => {
                 let shown = file.display();
@@ -35,14 +43,14 @@ impl AdminPlane {
             }
             None => (TOKEN.to_owned(), env::var(TOKEN).ok().filter(|token| !token.trim().is_empty())),
         };
-        let Some(token) = token else { return Ok(Admin::at(&self.admin)) };
+        let Some(token) = token else { return Ok(admin) };
         let token = token.trim();
         if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(Failure::Usage(format!(
                 "{from} holds no token: one is a line of ASCII without spaces"
             )));
         }
-        Ok(Admin::at(&self.admin).with_token(token))
+        Ok(admin.with_token(token))
     }
 
     /// # Errors

@@ -61,7 +61,7 @@ enum Failure {
     Usage(String),
     /// 3: the server will not have us.
     NotAuthorised(String),
-    /// 4: nobody answers.
+    /// 4: nobody answers, or nobody who can show that they are who was asked for.
     Unreachable(String),
 }
 
@@ -94,7 +94,7 @@ impl From<QueryError> for Failure {
         let message = error.to_string();
         match error {
             QueryError::Address(_) => Self::Usage(message),
-            QueryError::Unreachable { .. } => Self::Unreachable(message),
+            QueryError::Unreachable { .. } | QueryError::Untrusted { .. } => Self::Unreachable(message),
             QueryError::NotAuthorised { .. } => Self::NotAuthorised(message),
             QueryError::Server { .. } | QueryError::Garbled(_) => Self::Failed(message),
         }

@@ -1,11 +1,15 @@
 use std::{
-    io::Write,
+    io::{self, Write},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
 };
 
 use clap::Args;
-use tokio::sync::oneshot;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::oneshot,
+};
+use tokio_util::task::AbortOnDropHandle;
 use tracing::Level;
 use tracing_subscriber::{
     filter::Targets, fmt::time::ChronoUtc, layer::SubscriberExt, util::SubscriberInitExt,
@@ -16,7 +20,8 @@ use super::{
     settings::{Checked, LogLevel, Settings},
 };
 use crate::{
-    config::IdentityMode,
+    config::{Config, IdentityMode, TlsFiles},
+    query_client::DEFAULT_ADMIN,
     server::{self, Drained, Listeners},
 };
 
@@ -44,8 +49,7 @@ pub(super) fn run(arguments: Arguments) -> Outcome {
 async fn serve(settings: Checked) -> Outcome {
     let shutdown = super::interrupted()?;
     let listeners = Listeners::bind(settings.listen, settings.admin_listen).await?;
-    let is_open = matches!(settings.config.clients.identity.mode, IdentityMode::Open);
-    announce(listeners.clients.local_addr()?, listeners.admin.local_addr()?, is_open);
+    announce(&listeners, &settings.config)?;
     for warning in settings.warnings {
         tracing::warn!("{warning}");
     }
@@ -54,6 +58,13 @@ async fn serve(settings: Checked) -> Outcome {
         shutdown.await;
         let _ = draining.send(());
     };
+    let mut hangups = signal(SignalKind::hangup())?;
+    let reload = settings.config.reload.clone();
+    let _reloading = AbortOnDropHandle::new(tokio::spawn(async move {
+        while hangups.recv().await.is_some() {
+            reload.ask();
+        }
+    }));
     let drained = tokio::select! {
         drained = server::run(listeners, settings.config, shutdown) => drained,
         // Whoever signals twice does not want to wait.
@@ -77,17 +88,27 @@ async fn signalled_again(drain_begun: oneshot::Receiver<()>) {
 }
 
 /// Says where the server is and what to try next. A server whose words nobody reads serves all the same.
-fn announce(clients: SocketAddr, admin: SocketAddr, is_open: bool) {
+fn announce(listeners: &Listeners, config: &Config) -> io::Result<()> {
     // Of no use where names are not what the client says.
+    let is_open = matches!(config.clients.identity.mode, IdentityMode::Open);
     let name = if is_open { "?username=you" } else { "" };
-    let (clients, admin) = (reachable(clients), reachable(admin));
-    let option = if admin.port() == 8081 { String::new() } else { format!(" --admin http://{admin}") };
+    let clients = reachable(listeners.clients.local_addr()?);
+    let admin = format!("http{}://{}", s(&config.admin.tls), reachable(listeners.admin.local_addr()?));
+    let option = if admin == DEFAULT_ADMIN { String::new() } else { format!(" --admin {admin}") };
+    let query_socket = admin.replacen("http", "ws", 1);
     let _ = writeln!(
-        std::io::stdout(),
-        "clients connect to  ws://{clients}/ws/{{project}}{name}\n\
-         administrators ask  http://{admin}/api/v1/session-info  (or the query socket ws://{admin}/query)\n\
-         try in another terminal:  headcount sessions{option} --watch 2s"
+        io::stdout(),
+        "clients connect to  ws{}://{clients}/ws/{{project}}{name}\n\
+         administrators ask  {admin}/api/v1/session-info  (or the query socket {query_socket}/query)\n\
+         try in another terminal:  headcount sessions{option} --watch 2s",
+        s(&config.clients.tls)
     );
+    Ok(())
+}
+
+/// What the scheme of a plane's addresses ends with.
+fn s(tls: &Option<TlsFiles>) -> &'static str {
+    if tls.is_some() { "s" } else { "" }
 }
 
 /// An address that can be typed in: a server on all addresses is reached on this machine by loopback.

@@ -2,6 +2,7 @@
 
 mod identity;
 mod lists;
+mod tls;
 
 use std::{
     fs,
@@ -16,13 +17,14 @@ use serde::Deserialize;
 use self::{
     identity::{ForwardedBy, IdentityKind},
     lists::{address, hosts, origins},
+    tls::Certificates,
 };
 use super::{
     Failure,
     units::{IdleTimes, Size, Span},
 };
 use crate::{
-    config::{AdminConfig, ClientsConfig, Config, DrainConfig, Rates, check_exposure},
+    config::{AdminConfig, ClientsConfig, Config, DrainConfig, Exposure, Rates, Reload},
     session::{Limits, OneSessionPerUser, Rules, Windows},
 };
 
@@ -48,6 +50,22 @@ pub(super) struct Settings {
     /// Where administrators ask [default: 127.0.0.1:8081]
     #[arg(long, env = "HEADCOUNT_ADMIN_LISTEN", value_name = "ADDRESS")]
     admin_listen: Option<String>,
+    /// The file of a TLS certificate and those that lead to its authority, PEM: both planes speak TLS. Read again when
+    /// it changes, and on SIGHUP
+    #[arg(long, env = "HEADCOUNT_TLS_CERT", value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// The file of its private key, PEM
+    #[arg(long, env = "HEADCOUNT_TLS_KEY", value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+    /// A certificate for the admin plane alone, in the place of --tls-cert or without it
+    #[arg(long, env = "HEADCOUNT_ADMIN_TLS_CERT", value_name = "FILE")]
+    admin_tls_cert: Option<PathBuf>,
+    /// The file of its private key, PEM
+    #[arg(long, env = "HEADCOUNT_ADMIN_TLS_KEY", value_name = "FILE")]
+    admin_tls_key: Option<PathBuf>,
+    /// Whether the admin plane speaks TLS [default: true if there is a certificate]
+    #[arg(long, env = "HEADCOUNT_ADMIN_TLS", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    admin_tls: Option<bool>,
     /// Where user names come from: open (what the client claims), jwt or header [default: open]
     #[arg(long, env = "HEADCOUNT_IDENTITY", value_name = "MODE")]
     identity: Option<IdentityKind>,
@@ -221,6 +239,11 @@ impl Settings {
         Self {
             listen: self.listen.or(file.listen),
             admin_listen: self.admin_listen.or(file.admin_listen),
+            tls_cert: self.tls_cert.or(file.tls_cert),
+            tls_key: self.tls_key.or(file.tls_key),
+            admin_tls_cert: self.admin_tls_cert.or(file.admin_tls_cert),
+            admin_tls_key: self.admin_tls_key.or(file.admin_tls_key),
+            admin_tls: self.admin_tls.or(file.admin_tls),
             identity: self.identity.or(file.identity),
             require_identity: self.require_identity.or(file.require_identity),
             jwt_secret_file: self.jwt_secret_file.or(file.jwt_secret_file),
@@ -276,10 +299,8 @@ impl Settings {
     pub(super) fn check(self, descriptors: usize) -> Result<Checked, Failure> {
         let listen = address("listen", self.listen.as_deref().unwrap_or("127.0.0.1:8080"))?;
         let admin_listen = address("admin-listen", self.admin_listen.as_deref().unwrap_or("127.0.0.1:8081"))?;
-        let insecure_admin = self.insecure_admin.unwrap_or(false);
-        let has_tokens = self.admin_tokens.is_some();
-        check_exposure(listen, self.identity.is_some(), admin_listen, has_tokens, insecure_admin)
-            .map_err(Failure::Usage)?;
+        let certificates = self.certificates().map_err(Failure::Usage)?;
+        self.exposure(listen, admin_listen, &certificates).check().map_err(Failure::Usage)?;
         let places = Places::among(descriptors);
         let rules = self.rules(&places);
         let mut warnings = Vec::new();
@@ -306,6 +327,7 @@ impl Settings {
             warnings,
             config: Config {
                 clients: ClientsConfig {
+                    tls: certificates.clients,
                     identity,
                     proxies,
                     max_message_bytes,
@@ -325,6 +347,7 @@ impl Settings {
                     max_open: places.sessions + places.beside_sessions,
                 },
                 admin: AdminConfig {
+                    tls: certificates.admin,
                     tokens: self.admin_tokens,
                     audit_log: self.audit_log,
                     allowed_origins: origins("admin-allowed-origins", self.admin_allowed_origins)?,
@@ -338,8 +361,20 @@ impl Settings {
                     spread: span(self.drain_spread, DrainConfig::default().spread),
                     grace_period: span(self.grace_period, DrainConfig::default().grace_period),
                 },
+                reload: Reload::default(),
             },
         })
+    }
+
+    fn exposure(&self, clients: SocketAddr, admin: SocketAddr, certificates: &Certificates) -> Exposure {
+        Exposure {
+            clients,
+            identity_chosen: self.identity.is_some(),
+            admin,
+            admin_tokens: self.admin_tokens.is_some(),
+            admin_tls: certificates.admin.is_some(),
+            insecure_admin: self.insecure_admin.unwrap_or(false),
+        }
     }
 
     /// What the registry goes by.
@@ -466,6 +501,8 @@ mod tests {
         refused("listen = 'x'", "listen \"x\" is no address");
         refused("admin-listen = 'plant:8081'", "admin-listen \"plant:8081\" is no address");
         refused("admin-listen = '0.0.0.0:8081'", "--insecure-admin");
+        refused("admin-listen = '0.0.0.0:8081'\nadmin-tokens = 'tokens'", "give it TLS");
+        refused("tls-cert = 'c'", "tls-cert needs tls-key");
         refused("listen = '[::]:8080'", "--identity open");
         refused("max-message-bytes = 0", "max-message-bytes");
         for bad in ["https://hmi.example/", "hmi.example", "*", "https://*", "null", "https://a@b", ""] {
@@ -474,6 +511,16 @@ mod tests {
         }
         for bad in ["plant:8081", "http://plant", "fd00::1", "a b", "*", ""] {
             refused(&format!("allowed-hosts = ['{bad}']"), "allowed-hosts");
+        }
+    }
+
+    #[test]
+    fn an_admin_plane_with_tokens_and_tls_may_listen_on_the_network() {
+        let file = "admin-listen = '0.0.0.0:8081'\nadmin-tokens = 't'\ntls-cert = 'c'\ntls-key = 'k'";
+        assert!(settings(file).check(20_000).is_ok());
+        match settings(&format!("{file}\nadmin-tls = false")).check(20_000) {
+            Err(Failure::Usage(message)) => assert!(message.contains("in the clear"), "{message}"),
+            other => panic!("{other:?}"),
         }
     }
 

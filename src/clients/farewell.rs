@@ -1,5 +1,5 @@
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     time,
 };
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, frame::coding::CloseCode};
@@ -42,7 +42,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             let farewell = async {
                 outbox.finish(&mut stream, &last).await?;
-                if fails { hang_up(stream).await } else { Ok(()) }
+                // TLS has an end of its own (RFC 8446, 6.1), without which a peer may take the frame for cut off.
+                if fails { hang_up(stream).await } else { stream.shutdown().await }
             };
             // Whether the peer took it or not, this is the end.
             let _ = plane.cut.run_until_cancelled(time::timeout(CLOSE_TIMEOUT, farewell)).await;

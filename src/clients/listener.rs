@@ -4,7 +4,9 @@ use http::Request;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
+    sync::OwnedSemaphorePermit,
     time,
 };
 use tokio_util::{
@@ -31,6 +33,8 @@ use crate::{
         clock::Clock,
         connections::{Connections, Dropped, Missed},
         refusal::Refusal,
+        tls::Tls,
+        watched::ReadAgain,
     },
     frames::{Keep, Rules},
     session::{EndReason, Order, Registry},
@@ -57,6 +61,8 @@ pub(crate) struct ClientPlane {
     pub(super) identities: Identities,
     /// What has become of all connections so far.
     pub(crate) counted: Arc<Connections>,
+    /// Without it the plane is plain.
+    tls: Option<Tls>,
     /// Everybody is asked to leave, and nobody may come in.
     draining: CancellationToken,
     /// Whoever is still there is cut.
@@ -79,6 +85,9 @@ impl ClientPlane {
             gate: Gate::default(),
             identities: Identities::new(&config.identity),
             counted: Arc::new(Connections::new(&upgrade::REFUSALS, &EndReason::ALL.map(EndReason::as_str))),
+            tls: config.tls.as_ref().map(|files| {
+                Tls::new("the certificate and key of the client plane", &files.certificate, &files.key)
+            }),
             config,
             registry,
             clock,
@@ -88,8 +97,9 @@ impl ClientPlane {
         }
     }
 
-    /// Accepts clients until the plane is cut. While it drains, they are told so.
-    pub(crate) async fn run(self: Arc<Self>, listener: TcpListener) {
+    /// Accepts clients until the plane is cut. While it drains, they are told so. Files are read again when they
+    /// change, and when that is asked for.
+    pub(crate) async fn run(self: Arc<Self>, listener: TcpListener, read_again: ReadAgain) {
         let accepting = accept(listener, self.config.max_open, self.cut.clone(), |accepted| {
             tokio::spawn(self.clone().greet(accepted, Arrival::new(self.clone())));
         });
@@ -98,9 +108,17 @@ impl ClientPlane {
         tokio::select! {
             () = accepting => {}
             () = self.expire() => {}
-            () = self.identities.keep_keys() => {}
+            () = self.identities.keep_keys(read_again.clone()) => {}
+            () = self.keep_certificate(read_again) => {}
         }
         self.heart.cut();
+    }
+
+    async fn keep_certificate(&self, read_again: ReadAgain) {
+        match &self.tls {
+            Some(tls) => tls.keep(read_again).await,
+            None => std::future::pending().await,
+        }
     }
 
     /// Gives up, for ever, what nobody came back to.
@@ -149,11 +167,33 @@ impl ClientPlane {
         Rules { max_message_bytes: self.config.max_message_bytes, keep }
     }
 
-    /// Reads requests until one is let in, then gives its stream to a task of its own: this one's state,
-    /// several KiB of HTTP, is gone while the session lives.
+    /// Finds out who connects, and shakes hands with them where the plane speaks TLS.
     async fn greet(self: Arc<Self>, accepted: Accepted, mut arrival: Arrival) {
         let Accepted { mut stream, peer, place, .. } = accepted;
         let Some(sender) = self.sender(&mut stream, peer, &mut arrival).await else { return };
+        let Some(tls) = &self.tls else { return self.let_in(stream, sender, place, arrival).await };
+        // On the heap: where the plane is plain, nobody pays for it.
+        let shaking = Box::pin(tls.accept(stream, std::convert::identity, self.config.request_timeout));
+        arrival.failed(match self.cut.run_until_cancelled(shaking).await {
+            Some(Ok(stream)) => return Box::pin(self.let_in(stream, sender, place, arrival)).await,
+            Some(Err(error)) => {
+                tracing::debug!(%peer, %error, "no TLS handshake");
+                match error.kind() {
+                    io::ErrorKind::TimedOut => Dropped::Timeout,
+                    io::ErrorKind::InvalidData => Dropped::NoTls,
+                    _ => Dropped::Gone,
+                }
+            }
+            None => Dropped::Cut,
+        });
+    }
+
+    /// Reads requests until one is let in, then gives its stream to a task of its own: this one's state,
+    /// several KiB of HTTP, is gone while the session lives.
+    async fn let_in<S>(&self, stream: S, sender: Peer, place: OwnedSemaphorePermit, mut arrival: Arrival)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let Some((stream, already_read)) = self.read_requests(stream, sender, &mut arrival).await else {
             return;
         };
@@ -188,12 +228,12 @@ impl ClientPlane {
     }
 
     /// Serves HTTP until a WebSocket is granted; answers the stream and what was read beyond the request.
-    async fn read_requests(
+    async fn read_requests<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
-        stream: TcpStream,
+        stream: S,
         peer: Peer,
         arrival: &mut Arrival,
-    ) -> Option<(TcpStream, bytes::Bytes)> {
+    ) -> Option<(S, bytes::Bytes)> {
         let door = std::sync::Mutex::new(&mut *arrival);
         let service = service_fn(|request: Request<Incoming>| {
             let answer = if self.draining.is_cancelled() {

@@ -25,5 +25,16 @@ mod stamp;
 mod upgrade;
 
 pub(crate) use describe::describe;
-pub(crate) use identity::check as check_identity;
 pub(crate) use listener::ClientPlane;
+
+use crate::{config::ClientsConfig, edge::tls};
+
+/// Whether the plane can run by this: whether the files that it names hold what they should.
+///
+/// # Errors
+///
+/// The file, and what is wrong with it.
+pub(crate) fn check(config: &ClientsConfig) -> Result<(), String> {
+    config.tls.as_ref().map_or(Ok(()), |files| tls::check(&files.certificate, &files.key))?;
+    identity::check(&config.identity)
+}

@@ -19,6 +19,8 @@ pub(crate) enum Dropped {
     Gone,
     /// It did not ask in time.
     Timeout,
+    /// It did not shake hands where TLS is spoken.
+    NoTls,
     /// What it sent is no HTTP.
     NoHttp,
     /// It comes from a proxy that did not say for whom, as it must.
@@ -30,13 +32,14 @@ pub(crate) enum Dropped {
 }
 
 impl Dropped {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Gone, Self::Timeout, Self::NoHttp, Self::ProxyHeader, Self::Health, Self::Cut];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Gone, Self::Timeout, Self::NoTls, Self::NoHttp, Self::ProxyHeader, Self::Health, Self::Cut];
 
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Gone => "gone",
             Self::Timeout => "timeout",
+            Self::NoTls => "no_tls",
             Self::NoHttp => "no_http",
             Self::ProxyHeader => "proxy_header",
             Self::Health => "health",

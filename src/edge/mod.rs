@@ -10,5 +10,6 @@ pub(crate) mod origin;
 pub(crate) mod query;
 pub(crate) mod refusal;
 pub(crate) mod schemas;
+pub(crate) mod tls;
 pub(crate) mod watched;
 pub(crate) mod websocket;

@@ -50,9 +50,13 @@ impl Refusal {
         self.with(header::RETRY_AFTER, "5")
     }
 
+    /// The body of the answer.
+    pub(crate) fn to_json(&self) -> String {
+        serde_json::json!({"error": {"code": self.code, "message": self.message}}).to_string()
+    }
+
     pub(crate) fn into_response(self) -> Response<Body> {
-        let error = serde_json::json!({"error": {"code": self.code, "message": self.message}});
-        let mut response = json(self.status, error.to_string());
+        let mut response = json(self.status, self.to_json());
         if let Some((name, value)) = self.extra {
             response.headers_mut().insert(name, value);
         }

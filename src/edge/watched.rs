@@ -8,13 +8,16 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::watch;
+use tokio::{sync::watch, task, time};
 
 /// How often the files are looked at. Looking finds a replaced link on any file system.
 const POLL: Duration = Duration::from_secs(2);
 
 /// How the files are read: all of them anew, or one line that says what is wrong.
 type Read<T> = dyn Fn() -> Result<T, String> + Send + Sync;
+
+/// Says when somebody wants the files read, changed or not.
+pub(crate) type ReadAgain = watch::Receiver<()>;
 
 /// What some files hold as they are now.
 pub(crate) struct Watched<T> {
@@ -64,13 +67,18 @@ impl<T> Watched<T> {
 
     /// Reads the files if one of them has changed. If there is nothing good in them, what was there stays.
     pub(crate) fn look(&self) {
+        self.look_as(false);
+    }
+
+    /// The same, and with `is_asked` also if none has: whoever asks wants to hear what is in them.
+    fn look_as(&self, is_asked: bool) {
         let stamp = |path: &PathBuf| {
             fs::metadata(path).map(|file| (file.ctime(), file.ctime_nsec(), file.ino(), file.len())).ok()
         };
         // Taken before the files are read: what is written meanwhile is seen the next time.
         let stamps: Vec<_> = self.paths.iter().map(stamp).collect();
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_same = seen.as_ref().is_some_and(|seen| seen.stamps == stamps);
+        let is_same = !is_asked && seen.as_ref().is_some_and(|seen| seen.stamps == stamps);
         let was_good = seen.as_ref().is_some_and(|seen| seen.is_good);
         if is_same && was_good {
             return;
@@ -93,13 +101,17 @@ impl<T> Watched<T> {
 }
 
 impl<T: Send + Sync + 'static> Watched<T> {
-    /// Looks at the files every two seconds, for ever.
-    pub(crate) async fn watch(self: &Arc<Self>) {
+    /// Looks at the files every two seconds, and reads them whenever that is asked for, for ever.
+    pub(crate) async fn watch(self: &Arc<Self>, mut read_again: ReadAgain) {
         loop {
-            tokio::time::sleep(POLL).await;
+            let is_asked = tokio::select! {
+                () = time::sleep(POLL) => false,
+                // An error is that nobody is left who could ask; then there is the clock.
+                Ok(()) = read_again.changed() => true,
+            };
             let watched = self.clone();
             // A file may be far away, and slow.
-            let _ = tokio::task::spawn_blocking(move || watched.look()).await;
+            let _ = task::spawn_blocking(move || watched.look_as(is_asked)).await;
         }
     }
 }

@@ -21,6 +21,7 @@ use super::{
     record::{add, count},
     run::Run,
 };
+use crate::query_client::tcp;
 
 /// How long a server has to answer a close frame.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -198,7 +199,7 @@ impl<'a> Connection<'a> {
         self.sum_up();
         if cut == Cut::Reset {
             // If the system will not, the stream ends instead: as good a way to vanish.
-            let _ = self.socket.get_ref().set_zero_linger();
+            let _ = tcp(self.socket.get_ref()).set_zero_linger();
         }
     }
 

@@ -23,9 +23,12 @@ use super::{
     problem::{NO_LOCAL_PORT, Problem, Stage},
     run::Run,
 };
-use crate::session::SUBPROTOCOL;
+use crate::{
+    query_client::{Insecure, Wire},
+    session::SUBPROTOCOL,
+};
 
-pub(super) type Socket = WebSocketStream<TcpStream>;
+pub(super) type Socket = WebSocketStream<Wire>;
 
 /// How long a connection and its handshake may take together.
 pub(super) const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -63,6 +66,9 @@ pub(super) async fn open(
     let stream = timeout_at(deadline, connect(run.address, session))
         .await
         .map_err(|_| Problem::timed_out(Stage::Connect))??;
+    let stream = timeout_at(deadline, secure(run, stream))
+        .await
+        .map_err(|_| Problem::timed_out(Stage::Handshake))??;
     let shaking = client_async_with_config(request, stream, Some(limits(run.plan.options.bytes.max)));
     let (mut socket, _) = timeout_at(deadline, shaking)
         .await
@@ -75,6 +81,17 @@ pub(super) async fn open(
         .await
         .map_err(|_| Problem::new(Stage::Handshake, "no welcome"))??;
     Ok((socket, Some(welcome)))
+}
+
+/// Shakes hands over TLS, if that is wanted.
+async fn secure(run: &Run, stream: TcpStream) -> Result<Wire, Problem> {
+    let Some(trust) = &run.trust else { return Ok(Wire::Left(stream)) };
+    trust.secure(&run.plan.options.target.authority, stream).await.map_err(|insecure| match insecure {
+        Insecure::Untrusted(reason) => {
+            Problem::new(Stage::Handshake, "the certificate is not trusted").saying(&reason)
+        }
+        Insecure::Broken(reason) => Problem::new(Stage::Handshake, "no TLS").saying(&reason),
+    })
 }
 
 /// The first message.

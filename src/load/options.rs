@@ -88,6 +88,8 @@ pub(crate) struct Target {
     pub(crate) url: String,
     /// `host:port`, to look up and connect to.
     pub(crate) authority: String,
+    /// Over TLS.
+    pub(crate) is_secure: bool,
     /// A headcount server, told of each session by path and parameters. Otherwise the URL is used as it is.
     pub(crate) is_headcount: bool,
 }
@@ -98,15 +100,15 @@ impl FromStr for Target {
     fn from_str(url: &str) -> Result<Self, String> {
         let bad = |why: &str| format!("{url:?} {why}: write it like ws://127.0.0.1:8080");
         let uri: Uri = url.parse().map_err(|_| bad("is no URL"))?;
-        match uri.scheme_str() {
-            Some("ws") => {}
-            Some("wss") => return Err(bad("needs TLS, which is not in this build")),
+        let (is_secure, port) = match uri.scheme_str() {
+            Some("ws") => (false, 80),
+            Some("wss") => (true, 443),
             _ => return Err(bad("is no WebSocket URL")),
-        }
+        };
         let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(|| bad("names no host"))?;
-        let authority = format!("{host}:{}", uri.port_u16().unwrap_or(80));
+        let authority = format!("{host}:{}", uri.port_u16().unwrap_or(port));
         let is_headcount = matches!(uri.path_and_query().map(|path| path.as_str()), None | Some("" | "/"));
-        Ok(Self { url: url.to_owned(), authority, is_headcount })
+        Ok(Self { url: url.to_owned(), authority, is_secure, is_headcount })
     }
 }
 
@@ -238,15 +240,17 @@ mod tests {
         for (url, authority, is_headcount) in [
             ("ws://127.0.0.1:8080", "127.0.0.1:8080", true),
             ("ws://plant/", "plant:80", true),
+            ("wss://plant", "plant:443", true),
+            ("wss://plant:9/chat", "plant:9", false),
             ("ws://[::1]:9/", "[::1]:9", true),
             ("ws://127.0.0.1:9/chat", "127.0.0.1:9", false),
             ("ws://127.0.0.1:9/?room=1", "127.0.0.1:9", false),
         ] {
             let target: Target = url.parse().unwrap();
             assert_eq!((target.authority.as_str(), target.is_headcount), (authority, is_headcount), "{url}");
+            assert_eq!(target.is_secure, url.starts_with("wss:"), "{url}");
         }
         for (bad, why) in [
-            ("wss://plant", "TLS"),
             ("http://plant", "no WebSocket URL"),
             ("plant:8080", "no WebSocket URL"),
             ("ws://", "no URL"),

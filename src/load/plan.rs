@@ -155,8 +155,9 @@ impl Plan {
         let resuming = resume_token.map_or_else(String::new, |token| {
             format!("&resumeToken={}", utf8_percent_encode(token, NON_ALPHANUMERIC))
         });
+        let scheme = if target.is_secure { "wss" } else { "ws" };
         format!(
-            "ws://{}/ws/{project}?pageId={page_id}&username={username}{scope}{resuming}",
+            "{scheme}://{}/ws/{project}?pageId={page_id}&username={username}{scope}{resuming}",
             target.authority
         )
     }

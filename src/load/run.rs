@@ -27,7 +27,7 @@ use super::{
     report::Report,
 };
 use crate::{
-    query_client::{Admin, QueryClient, QueryError},
+    query_client::{Admin, QueryClient, QueryError, Trust},
     session::SessionInfo,
 };
 
@@ -49,6 +49,9 @@ pub(crate) enum LoadError {
     /// The host has no address that can be used.
     #[error("{authority} cannot be looked up: {reason}")]
     Address { authority: String, reason: String },
+    /// The server speaks TLS, and nobody is trusted to say who it is.
+    #[error("{0}; --ca-file names some")]
+    Trust(String),
     /// The admin plane was to be asked, and cannot be.
     #[error(transparent)]
     Query(#[from] QueryError),
@@ -62,6 +65,8 @@ pub(crate) enum LoadError {
 pub(super) struct Run {
     pub(super) plan: Plan,
     pub(super) address: SocketAddr,
+    /// Whose word is taken for who the server is, if it speaks TLS.
+    pub(super) trust: Option<Trust>,
     pub(super) start: Instant,
     pub(super) pacer: Pacer,
     /// What payloads are cut from.
@@ -140,11 +145,16 @@ pub(super) async fn begin(
     interrupted: CancellationToken,
 ) -> Result<Arc<Run>, LoadError> {
     let address = look_up(&plan.options).await?;
+    let trust = match plan.options.target.is_secure {
+        true => Some(plan.options.admin.trust().map_err(LoadError::Trust)?),
+        false => None,
+    };
     if plan.options.verify || plan.options.query_rate > 0.0 {
         QueryClient::connect(&plan.options.admin).await?;
     }
     Ok(Arc::new(Run {
         address,
+        trust,
         pacer: Pacer::start()?,
         pool: plan.pool().into(),
         plan,

@@ -8,7 +8,6 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    open::Socket,
     run::{begin, execute, judge},
     *,
 };
@@ -243,6 +242,9 @@ async fn a_port_where_nobody_listens_is_unreachable() {
     assert_eq!(report.errors[0].kind, "connect: connection refused");
     assert_eq!(report.errors[0].count, 3);
 }
+
+/// One connection of a server of somebody else's.
+type Socket = tokio_tungstenite::WebSocketStream<tokio::net::TcpStream>;
 
 /// A server of somebody else's: `talk` has each connection.
 async fn other_server<F>(talk: fn(Socket) -> F) -> Options

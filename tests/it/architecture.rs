@@ -19,7 +19,7 @@ const MAY_IMPORT: [(&str, &[&str]); 10] = [
 ];
 
 /// Crates that one place alone, or a few, may name.
-const CONFINED: [(&str, &[&str]); 8] = [
+const CONFINED: [(&str, &[&str]); 9] = [
     ("dashmap", &["session/registry.rs"]),
     (
         "tungstenite",
@@ -29,6 +29,7 @@ const CONFINED: [(&str, &[&str]); 8] = [
     ("clap", &["cli/"]),
     ("jsonwebtoken", &["clients/identity/"]),
     ("sha2", &["config/tokens.rs"]),
+    ("rustls", &["edge/tls.rs", "query_client/trust.rs"]),
     ("ppp", &["clients/proxy.rs"]),
     ("prometheus_client", &["admin/metrics.rs"]),
 ];

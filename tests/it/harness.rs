@@ -5,7 +5,8 @@ use std::{
     net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    thread,
+    sync::{Arc, Mutex},
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -34,6 +35,8 @@ pub(crate) struct Server {
     child: Child,
     pub(crate) clients: SocketAddr,
     pub(crate) admin: SocketAddr,
+    said: Arc<Mutex<String>>,
+    listening: Option<JoinHandle<()>>,
 }
 
 impl Server {
@@ -54,15 +57,22 @@ impl Server {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut address = |scheme: &str| {
+        let mut address = || {
             let line = lines.next().expect("the server says where it is").unwrap();
-            let rest = line.split_once(scheme).unwrap_or_else(|| panic!("{line}")).1;
+            let rest = line.split_once("://").unwrap_or_else(|| panic!("{line}")).1;
             rest.split('/').next().unwrap().parse().unwrap()
         };
-        let (clients, admin) = (address("ws://"), address("http://"));
+        let (clients, admin) = (address(), address());
         // The pipe stays open for as long as the server may want to say something.
         thread::spawn(move || lines.for_each(drop));
-        Self { child, clients, admin }
+        let said = Arc::new(Mutex::new(String::new()));
+        let (stderr, heard) = (child.stderr.take().unwrap(), said.clone());
+        let listening = thread::spawn(move || {
+            for line in BufReader::new(stderr).lines() {
+                *heard.lock().unwrap() += &format!("{}\n", line.unwrap());
+            }
+        });
+        Self { child, clients, admin, said, listening: Some(listening) }
     }
 
     pub(crate) fn id(&self) -> u32 {
@@ -114,11 +124,16 @@ impl Server {
         assert!(sent.success());
     }
 
+    /// How often it has said this on stderr so far.
+    pub(crate) fn has_said(&self, words: &str) -> usize {
+        self.said.lock().unwrap().matches(words).count()
+    }
+
     /// Waits for the end.
     pub(crate) fn ended(&mut self) -> (ExitStatus, String) {
-        let mut said = String::new();
-        self.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-        (self.child.wait().unwrap(), said)
+        let status = self.child.wait().unwrap();
+        self.listening.take().unwrap().join().unwrap();
+        (status, std::mem::take(&mut *self.said.lock().unwrap()))
     }
 }
 
@@ -186,14 +201,18 @@ pub(crate) fn request(
 
 /// Sends bytes and reads one response to them.
 pub(crate) fn exchange(address: SocketAddr, bytes: &[u8]) -> Response {
-    let mut stream = dial(address);
+    exchange_over(&mut dial(address), bytes)
+}
+
+/// The same over a stream that is there already.
+pub(crate) fn exchange_over(stream: &mut (impl Read + Write), bytes: &[u8]) -> Response {
     // A server that refuses early may close before it has read all.
     let _ = stream.write_all(bytes);
-    let mut response = read_head(&mut stream);
+    let mut response = read_head(stream);
     let body = if bytes.starts_with(b"HEAD") {
         Vec::new()
     } else if response.header("transfer-encoding") == Some("chunked") {
-        read_chunks(&mut stream)
+        read_chunks(stream)
     } else {
         let length = response.header("content-length").map_or(0, |length| length.parse().unwrap());
         let mut body = vec![0; length];
@@ -205,7 +224,7 @@ pub(crate) fn exchange(address: SocketAddr, bytes: &[u8]) -> Response {
 }
 
 /// A body in the chunked coding (RFC 9112, 7.1).
-fn read_chunks(stream: &mut TcpStream) -> Vec<u8> {
+fn read_chunks(stream: &mut impl Read) -> Vec<u8> {
     let mut reader = BufReader::new(stream);
     let mut body = Vec::new();
     loop {
@@ -224,7 +243,7 @@ fn read_chunks(stream: &mut TcpStream) -> Vec<u8> {
 }
 
 /// Reads up to the blank line, and nothing beyond it.
-pub(crate) fn read_head(stream: &mut TcpStream) -> Response {
+pub(crate) fn read_head(stream: &mut impl Read) -> Response {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
@@ -252,8 +271,8 @@ fn parse(head: &str) -> Response {
 }
 
 /// A WebSocket that keeps no rule of its own: whatever it is told to send, it sends.
-pub(crate) struct RawSocket {
-    pub(crate) stream: TcpStream,
+pub(crate) struct RawSocket<S = TcpStream> {
+    pub(crate) stream: S,
     pub(crate) response: Response,
 }
 
@@ -275,8 +294,15 @@ impl RawSocket {
 
     #[track_caller]
     pub(crate) fn open_with(address: SocketAddr, target: &str, headers: &str) -> Self {
-        let mut stream = dial(address);
-        let head = format!("GET {target} HTTP/1.1\r\nHost: {address}\r\n{UPGRADE}{headers}\r\n");
+        Self::over(dial(address), &address.to_string(), target, headers)
+    }
+}
+
+impl<S: Read + Write> RawSocket<S> {
+    /// Over a stream that is there already.
+    #[track_caller]
+    pub(crate) fn over(mut stream: S, host: &str, target: &str, headers: &str) -> Self {
+        let head = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n{UPGRADE}{headers}\r\n");
         stream.write_all(head.as_bytes()).unwrap();
         let response = read_head(&mut stream);
         assert_eq!(response.status, 101, "{response:?}");

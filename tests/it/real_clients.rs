@@ -11,7 +11,10 @@ use futures::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::harness::{Server, program, root, tool, tool_file};
+use crate::{
+    certificates::Authority,
+    harness::{Server, program, root, tool, tool_file},
+};
 
 /// The payload bytes of the messages that every client sends, in order.
 const SENT: [u64; 6] = [5, 13, 1000, 0, 60_000, 5];
@@ -53,10 +56,40 @@ impl Drop for Client {
 
 #[track_caller]
 fn is_found_exact(name: &str, command: Option<Command>, scope: &str, named: &str) {
-    let Some(command) = tool(name, command) else { return };
+    if tool(name, command).is_none() {
+        return;
+    }
     let server = Server::start(&[]);
     let url = server.url(&format!("/ws/plant?username={name}&pageId=p1"));
-    let mut client = Client::start(command, &url);
+    is_found_exact_at(server, &url, name, || self::command(name).unwrap(), (scope, named));
+}
+
+/// The same over TLS; `trusts` is the variable that names the file of an authority to the client.
+#[track_caller]
+fn is_found_exact_over_tls(name: &str, trusts: &str, named: &str) {
+    if tool(name, command(name)).is_none() {
+        return;
+    }
+    let authority = Authority::new();
+    let server = authority.server(&[]);
+    let url = format!("wss://{}/ws/plant?username={name}&pageId=p1", server.clients);
+    let command = || {
+        let mut command = command(name).unwrap();
+        command.env(trusts, authority.ca_file());
+        command
+    };
+    is_found_exact_at(server, &url, name, command, ("browser", named));
+}
+
+#[track_caller]
+fn is_found_exact_at(
+    server: Server,
+    url: &str,
+    name: &str,
+    command: impl Fn() -> Command,
+    (scope, named): (&str, &str),
+) {
+    let mut client = Client::start(command(), url);
     let ready = client.ready();
     assert_eq!(ready["sent"], json!(SENT));
     // A browser and OkHttp can only say that everything is on its way.
@@ -73,7 +106,7 @@ fn is_found_exact(name: &str, command: Option<Command>, scope: &str, named: &str
     server.empties();
 
     // A server that leaves says so, and the client hears it.
-    let mut client = Client::start(self::command(name).unwrap(), &url);
+    let mut client = Client::start(command(), url);
     client.ready();
     let (status, said) = server.terminate();
     assert!(status.success() && said.contains("1 connections were open, 1 left, 0 were cut"), "{said}");
@@ -125,6 +158,16 @@ fn node_s_ws() {
 #[test]
 fn python_s_websockets() {
     is_found_exact("python-websockets", command("python-websockets"), "browser", "websockets/");
+}
+
+#[test]
+fn node_s_ws_over_tls() {
+    is_found_exact_over_tls("node", "NODE_EXTRA_CA_CERTS", "");
+}
+
+#[test]
+fn python_s_websockets_over_tls() {
+    is_found_exact_over_tls("python-websockets", "SSL_CERT_FILE", "websockets/");
 }
 
 #[test]

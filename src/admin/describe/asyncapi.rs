@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    DescribeClients,
+    Descriptions,
     calls::{self, CALLS},
     licence,
 };
@@ -20,13 +20,13 @@ struct Gathered {
     messages: Map<String, Value>,
 }
 
-pub(super) fn document(clients: DescribeClients, needs_token: bool) -> Value {
+pub(super) fn document(of: &Descriptions) -> Value {
     let mut schemas = Schemas::asyncapi();
     let mut gathered = Gathered::default();
-    gathered.clients(clients(&mut schemas));
+    gathered.clients((of.clients)(&mut schemas));
     gathered.query(&mut schemas);
     let security =
-        if needs_token { json!([{"$ref": "#/components/securitySchemes/bearer"}]) } else { json!([]) };
+        if of.needs_token { json!([{"$ref": "#/components/securitySchemes/bearer"}]) } else { json!([]) };
     json!({
         "asyncapi": "3.0.0",
         "info": {
@@ -37,8 +37,8 @@ pub(super) fn document(clients: DescribeClients, needs_token: bool) -> Value {
         },
         "defaultContentType": "application/json",
         "servers": {
-            "clients": server("127.0.0.1:8080", "The client plane (`--listen`).", &json!([])),
-            "admin": server("127.0.0.1:8081", "The admin plane (`--admin-listen`).", &security),
+            "clients": server("127.0.0.1:8080", of.over_tls.clients, "The client plane (`--listen`).", &json!([])),
+            "admin": server("127.0.0.1:8081", of.over_tls.admin, "The admin plane (`--admin-listen`).", &security),
         },
         "channels": gathered.channels,
         "operations": gathered.operations,
@@ -57,10 +57,10 @@ pub(super) fn document(clients: DescribeClients, needs_token: bool) -> Value {
     })
 }
 
-fn server(host: &str, says: &str, security: &Value) -> Value {
+fn server(host: &str, over_tls: bool, says: &str, security: &Value) -> Value {
     json!({
         "host": "{host}",
-        "protocol": "ws",
+        "protocol": if over_tls { "wss" } else { "ws" },
         "description": says,
         "variables": {"host": {"default": host, "description": "Where the plane listens."}},
         "security": security,

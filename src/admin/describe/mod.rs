@@ -29,19 +29,27 @@ use crate::edge::schemas::{Channel, Schemas};
 /// Describes what is said on the client plane.
 pub(crate) type DescribeClients = fn(&mut Schemas) -> Channel;
 
+/// Whether the planes speak TLS.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OverTls {
+    pub(super) clients: bool,
+    pub(super) admin: bool,
+}
+
 /// The documents; each is made when it is first asked for.
 #[derive(Debug)]
 pub(super) struct Descriptions {
     clients: DescribeClients,
     /// Whoever asks needs a token.
     needs_token: bool,
+    over_tls: OverTls,
     openapi: OnceLock<Bytes>,
     asyncapi: OnceLock<Bytes>,
 }
 
 impl Descriptions {
-    pub(super) fn new(clients: DescribeClients, needs_token: bool) -> Self {
-        Self { clients, needs_token, openapi: OnceLock::new(), asyncapi: OnceLock::new() }
+    pub(super) fn new(clients: DescribeClients, needs_token: bool, over_tls: OverTls) -> Self {
+        Self { clients, needs_token, over_tls, openapi: OnceLock::new(), asyncapi: OnceLock::new() }
     }
 
     fn openapi(&self) -> Bytes {
@@ -49,9 +57,7 @@ impl Descriptions {
     }
 
     fn asyncapi(&self) -> Bytes {
-        self.asyncapi
-            .get_or_init(|| asyncapi::document(self.clients, self.needs_token).to_string().into())
-            .clone()
+        self.asyncapi.get_or_init(|| asyncapi::document(self).to_string().into()).clone()
     }
 }
 

@@ -231,7 +231,7 @@ impl From<LoadError> for Failure {
         match error {
             LoadError::Address { .. } => Self::Unreachable(message),
             LoadError::Query(error) => error.into(),
-            LoadError::System(_) => Self::Failed(message),
+            LoadError::Trust(_) | LoadError::System(_) => Self::Failed(message),
         }
     }
 }

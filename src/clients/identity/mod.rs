@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     config::{IdentityConfig, IdentityMode},
-    edge::{bearer, clock::Clock, refusal::Refusal},
+    edge::{bearer, clock::Clock, refusal::Refusal, watched::ReadAgain},
     session::UNAUTHENTICATED,
 };
 
@@ -54,7 +54,7 @@ pub(super) struct Asked<'a> {
 /// # Errors
 ///
 /// The file of keys that cannot be read, and why.
-pub(crate) fn check(config: &IdentityConfig) -> Result<(), String> {
+pub(super) fn check(config: &IdentityConfig) -> Result<(), String> {
     match &config.mode {
         IdentityMode::Jwt(jwt) => Keys::read(&jwt.keys).map(drop),
         IdentityMode::Open | IdentityMode::Header(_) => Ok(()),
@@ -86,9 +86,9 @@ impl Identities {
     }
 
     /// Keeps the keys as they are in their file, for ever.
-    pub(super) async fn keep_keys(&self) {
+    pub(super) async fn keep_keys(&self, read_again: ReadAgain) {
         match &self.mode {
-            Mode::Jwt(verifier) => verifier.keys.watch().await,
+            Mode::Jwt(verifier) => verifier.keys.watch(read_again).await,
             Mode::Open | Mode::Header(_) => std::future::pending().await,
         }
     }
