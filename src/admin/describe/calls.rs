@@ -55,7 +55,7 @@ pub(super) const CALLS: &[Call] = &[
         name: "listSessions",
         summary: "The live sessions: filtered, searched, sorted, in pages",
         says: "With a `snapshotId` further pages show the very same list, none twice and none missed.",
-        takes: |schemas| by_name(schemas.read::<ListSessions>()),
+        takes: |schemas| by_name(&schemas.read::<ListSessions>()),
         answers: |schemas| {
             let item = json!({"anyOf": [schemas.written::<Item>(), schemas.written::<SomeOfItem>()]});
             let metadata = schemas.written::<Metadata<'_>>();
@@ -74,7 +74,7 @@ pub(super) const CALLS: &[Call] = &[
         name: "getHistory",
         summary: "Sessions that have ended, the newest first",
         says: "Out of the last `--max-ended`, with the reason and the final totals.",
-        takes: |schemas| by_name(schemas.read::<GetHistory>()),
+        takes: |schemas| by_name(&schemas.read::<GetHistory>()),
         answers: |schemas| schemas.written::<Items<history::Item<'_>, history::Metadata>>(),
         example: || (json!({"filter": {"reason": "lost"}, "limit": 1}), history_example()),
     },
@@ -82,7 +82,7 @@ pub(super) const CALLS: &[Call] = &[
         name: "getStats",
         summary: "How much of everything there is",
         says: "A token of a project is told of that project alone, and null for what is of all.",
-        takes: |schemas| by_name(schemas.read::<NoParameters>()),
+        takes: |schemas| by_name(&schemas.read::<NoParameters>()),
         answers: |schemas| schemas.written::<Stats<'_>>(),
         example: || (json!({}), items::stats_example()),
     },
@@ -90,7 +90,7 @@ pub(super) const CALLS: &[Call] = &[
         name: "closeSession",
         summary: "Ends one session, or all that fit",
         says: "The clients get the close code 4001 with the message.",
-        takes: |schemas| by_name(schemas.read::<CloseSession>()),
+        takes: |schemas| by_name(&schemas.read::<CloseSession>()),
         answers: |schemas| schemas.written::<Terminated>(),
         example: || {
             (
@@ -103,7 +103,7 @@ pub(super) const CALLS: &[Call] = &[
         name: "closePage",
         summary: "Closes a page of a session",
         says: "A connection that serves no other page gets the close code 4004.",
-        takes: |schemas| by_name(schemas.read::<ClosePage>()),
+        takes: |schemas| by_name(&schemas.read::<ClosePage>()),
         answers: |schemas| schemas.written::<Terminated>(),
         example: || {
             let asked = json!({"sessionId": "42dacef9-563e-4981-99f8-4bad27f57fed", "pageId": "p1"});
@@ -114,7 +114,7 @@ pub(super) const CALLS: &[Call] = &[
         name: "sendMessage",
         summary: "Sends a message to one session, a page of it, or all that fit",
         says: "Clients that speak `headcount.v1` take it; the answer counts sessions.",
-        takes: |schemas| by_name(schemas.read::<SendMessage>()),
+        takes: |schemas| by_name(&schemas.read::<SendMessage>()),
         answers: |schemas| schemas.written::<Delivered>(),
         example: || {
             let asked =
@@ -230,7 +230,7 @@ fn error() -> Value {
 }
 
 /// Parameters that are one object, which may also be the only one by position; absent is empty.
-fn by_name(object: Value) -> Value {
+fn by_name(object: &Value) -> Value {
     json!({"anyOf": [object, {"type": "array", "items": object, "maxItems": 1}, {"type": "null"}]})
 }
 

@@ -1,6 +1,6 @@
 //! Every path of the admin plane, as the `OpenAPI` document describes it: an entry for a path and a method.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{
     calls::ANSWER,
@@ -385,10 +385,8 @@ impl Route {
 
 /// An answer in JSON.
 fn ok(says: &str, schema: Value, example: Option<Value>) -> Value {
-    let mut json = json!({"schema": schema});
-    if let Some(example) = example {
-        json["example"] = example;
-    }
+    let mut json = Map::from_iter([("schema".to_owned(), schema)]);
+    json.extend(example.map(|example| ("example".to_owned(), example)));
     json!({"description": says, "content": {"application/json": json}})
 }
 
