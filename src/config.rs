@@ -93,6 +93,9 @@ pub struct Rates {
     pub bytes: Option<u64>,
 }
 
+/// The oldest that an answer may be which is shared by those who ask the same.
+pub const MAX_SNAPSHOT_AGE: Duration = Duration::from_secs(10);
+
 /// The admin plane: who may ask, and how much.
 #[derive(Clone, Debug)]
 pub struct AdminConfig {
@@ -115,6 +118,11 @@ pub struct AdminConfig {
     /// The most large answers of which a part is made at a time; further ones wait, up to `request_timeout`. While a
     /// reader takes a part, its answer does not count.
     pub max_concurrent_lists: usize,
+    /// How long one part of an answer may take to find; what takes longer is refused.
+    pub max_list_time: Duration,
+    /// How old an answer may be that is shared by those who ask the same, [`MAX_SNAPSHOT_AGE`] at most; zero is that
+    /// everybody has their own, unless they say something else.
+    pub snapshot_max_age: Duration,
     /// The most query sockets among them.
     pub max_query_sockets: usize,
     /// A reader that takes nothing of its answer for so long is cut.
@@ -173,6 +181,8 @@ impl Default for AdminConfig {
             max_connections: 1024,
             max_query_sockets: 768,
             max_concurrent_lists: 8,
+            max_list_time: Duration::from_secs(5),
+            snapshot_max_age: Duration::ZERO,
             write_timeout: Duration::from_secs(30),
         }
     }

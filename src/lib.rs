@@ -12,6 +12,7 @@
 //!                                 └─► session::Registry ─┘◄─┘      the registry tells a connection by its Outlet
 //!                                       │ select, ended
 //!  administrator ── edge::accept ── admin::http ── admin::rpc ── admin::methods ──► rows
+//!                                                       └─ admin::watch ◄── what changes: marks, ends
 //! ```
 //!
 //! | module | holds | may name |
@@ -62,6 +63,11 @@
 //! - **Sessions lie side by side** (`session/rows.rs`), in pages of 256 with a lock each, and a list walks through the
 //!   pages. The map knows only which session has an id. A list takes whoever was there when it began: those that begin
 //!   later are left out, so an id that ends and begins again is not in it twice.
+//! - **What changes is marked, not queued** (`session/changes.rs`): one bit a session, set while somebody watches. So a
+//!   message costs a load more, an idle session nothing, and a busy one no more than its batch has room for. A place keeps
+//!   its number while the end of its session is held, so that a set of sessions is a set of bits.
+//! - **Who watches between two batches is a cohort of its own** (`admin/watch`) until the next: nobody is told out of turn,
+//!   and nobody of what his snapshot holds.
 //! - **Names are indexed in order** (`session/index.rs`), under the lock that counts them for the limits: `billy` and
 //!   `billy*` are found without looking at anybody else.
 //! - **tungstenite does the handshake, and not the frames** ([`frames`]): it needs a buffer for each connection and a
@@ -87,6 +93,9 @@
 //! - **Totals are added up when somebody asks** (`session/census.rs`): a page of rows keeps what its ended sessions were
 //!   counted with, under the lock that lists them, so counting a message pays nothing for it and the sums hold at every
 //!   look. A connection is one value from its accept to its end (`clients/arrival.rs`), and is counted when that goes.
+//! - **Those who ask the same at about the same time share what was selected, not what is written** (`admin/sharing.rs`):
+//!   one selects, the others wait without a place, and each writes the values of its own moment, a few rows at a time.
+//!   The plain array alone is shared as it was written, in bounded memory: writing it is all the work there is.
 //! - **The clock is coarse** (`edge/clock.rs`): it moves with the kernel's tick, every few milliseconds, so that reading it
 //!   costs next to nothing and an idle server does nothing to keep it.
 //! - **A resume token carries the session's id in the clear**, before its 128 secret bits: the session is found by what

@@ -1,11 +1,15 @@
 //! A typed client of the query plane, for programs and for our own command line.
 
 mod trust;
+mod watched;
 
-use std::{fmt, net::SocketAddr, time::Duration};
+use std::{collections::VecDeque, fmt, net::SocketAddr, time::Duration};
 
 use futures::{SinkExt, StreamExt};
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::{
+    Deserialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 use serde_json::{Value, json};
 use tokio::{net::TcpStream, time};
 use tokio_tungstenite::{
@@ -18,8 +22,8 @@ use tokio_tungstenite::{
     },
 };
 
-pub use self::trust::Trust;
 pub(crate) use self::trust::{Insecure, Wire, tcp};
+pub use self::{trust::Trust, watched::Watched};
 use crate::session::{SessionInfo, SessionScope};
 
 /// Where the admin plane is unless somebody says otherwise.
@@ -42,6 +46,8 @@ const TOKEN_GONE: u16 = 4005;
 pub struct QueryClient {
     socket: WebSocketStream<Wire>,
     last_id: u64,
+    /// What was told of watches while an answer was awaited: for that long, and at the pace that was asked for.
+    told: VecDeque<String>,
 }
 
 /// An admin plane, and the way in.
@@ -236,7 +242,7 @@ impl QueryClient {
             .max_message_size(None)
             .max_frame_size(None);
         match tokio_tungstenite::client_async_with_config(request, stream, Some(limits)).await {
-            Ok((socket, _)) => Ok(Self { socket, last_id: 0 }),
+            Ok((socket, _)) => Ok(Self { socket, last_id: 0, told: VecDeque::new() }),
             Err(tungstenite::Error::Http(response)) => {
                 let reason = refusal_text(&response);
                 Err(match response.status().as_u16() {
@@ -330,7 +336,8 @@ impl QueryClient {
     async fn call<T: DeserializeOwned>(&mut self, method: &str, params: &Value) -> Result<T, QueryError> {
         #[derive(Deserialize)]
         struct Response<T> {
-            id: u64,
+            id: Option<u64>,
+            method: Option<IgnoredAny>,
             result: Option<T>,
             error: Option<ServerError>,
         }
@@ -342,13 +349,22 @@ impl QueryClient {
         self.last_id += 1;
         let id = self.last_id;
         let request = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
-        let exchange = self.exchange(Message::text(request.to_string()));
-        let text = match time::timeout(ANSWER_TIMEOUT, exchange).await {
+        let exchange = async {
+            let request = Message::text(request.to_string());
+            self.socket.send(request).await.map_err(|error| broken(error.to_string()))?;
+            loop {
+                let text = self.receive().await?;
+                let response: Response<T> = serde_json::from_str(&text).map_err(garbled)?;
+                if response.method.is_none() {
+                    return Ok::<_, QueryError>(response);
+                }
+                self.told.push_back(text);
+            }
+        };
+        let response = match time::timeout(ANSWER_TIMEOUT, exchange).await {
             Ok(answer) => answer?,
             Err(_) => return Err(broken(format!("no answer within {ANSWER_TIMEOUT:?}"))),
         };
-        let response: Response<T> =
-            serde_json::from_str(&text).map_err(|error| QueryError::Garbled(error.to_string()))?;
         match response {
             Response { error: Some(ServerError { code: NOT_AUTHORISED, message }), .. } => {
                 Err(refused(message))
@@ -356,15 +372,13 @@ impl QueryClient {
             Response { error: Some(ServerError { code, message }), .. } => {
                 Err(QueryError::Server { code, message })
             }
-            Response { id: answered, result: Some(result), .. } if answered == id => Ok(result),
+            Response { id: answered, result: Some(result), .. } if answered == Some(id) => Ok(result),
             _ => Err(QueryError::Garbled("it is not the answer to the question".to_owned())),
         }
     }
 
-    async fn exchange(&mut self, request: Message) -> Result<String, QueryError> {
-        let broken =
-            |reason: String| QueryError::Unreachable { address: "the open query socket".to_owned(), reason };
-        self.socket.send(request).await.map_err(|error| broken(error.to_string()))?;
+    /// The next text. Cancel safe.
+    async fn receive(&mut self) -> Result<String, QueryError> {
         loop {
             match self.socket.next().await {
                 Some(Ok(Message::Text(text))) => return Ok(text.as_str().to_owned()),
@@ -381,6 +395,11 @@ impl QueryClient {
             }
         }
     }
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "for `map_err`")]
+fn garbled(error: serde_json::Error) -> QueryError {
+    QueryError::Garbled(error.to_string())
 }
 
 fn refused(reason: String) -> QueryError {

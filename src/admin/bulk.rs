@@ -4,7 +4,12 @@ use std::sync::Arc;
 
 use serde_json::{Value, json, value::RawValue};
 
-use super::{methods::Methods, rpc::Error, select::Question, source::Source};
+use super::{
+    methods::Methods,
+    rpc::Error,
+    select::{Question, Selecting},
+    source::{Source, a_while},
+};
 use crate::session::{EndReason, Session, filter::Filter};
 
 /// What is done to each of them.
@@ -54,6 +59,8 @@ impl Target {
 pub(super) struct Bulk {
     methods: Methods,
     question: Question,
+    /// Whom it is done to, as far as that is known.
+    selecting: Selecting,
     deed: Deed,
     /// The action and its parameters, until they are written down.
     asked: Option<(String, Value)>,
@@ -67,7 +74,8 @@ impl Bulk {
         deed: Deed,
         (action, asked): (&str, Value),
     ) -> Self {
-        Self { methods, question, deed, asked: Some((action.to_owned(), asked)) }
+        let selecting = question.select(&methods.registry, methods.caller.view(), methods.clock.now_ms());
+        Self { methods, question, selecting, deed, asked: Some((action.to_owned(), asked)) }
     }
 
     fn note(&mut self, result: Result<&Value, &str>) {
@@ -97,7 +105,10 @@ impl Source for Bulk {
 
     fn write_part(&mut self, out: &mut Vec<u8>) -> bool {
         let Methods { registry, clock, caller, .. } = &self.methods;
-        let sessions = self.question.select_all(registry, *clock, caller.view());
+        if self.selecting.go_on(&self.question, (registry, *clock, caller.view()), a_while()) {
+            return true;
+        }
+        let sessions = self.selecting.take();
         let answer = match &self.deed {
             Deed::Close { dry_run: true, .. } => json!({"terminated": sessions.len()}),
             Deed::Close { message, .. } => {
@@ -140,6 +151,7 @@ mod tests {
             clock: Clock::start(),
             workshop: Workshop::new(1, Duration::from_secs(1)),
             snapshots: Arc::default(),
+            watches: None,
             caller: Caller::new(([127, 0, 0, 1], 1).into(), None),
             audit: Audit::new(Some(&log)),
             figures: Figures::nothing(),

@@ -1,29 +1,41 @@
 //! The methods by their names, and the two ways to give them parameters.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use schemars::JsonSchema;
 use serde::{
     Deserialize, Deserializer, Serialize,
     de::{DeserializeOwned, MapAccess, SeqAccess, Visitor},
 };
-use serde_json::{Value, value::RawValue};
+use serde_json::{Value, json, value::RawValue};
 
 use super::{
     actions::{self, Done},
     bulk::Bulk,
-    history,
+    history::{self, GetHistory},
     listing::{self, ListSessions, Shape},
     methods::{Methods, SessionInfoFilters},
+    nodes,
     rpc::{Error, Procedures},
     source::{Source, Workshop},
     stats,
+    watch::{UnwatchSessions, WatchSessions, Watches},
 };
 use crate::{config::tokens::Scope, session::text::shown};
 
 /// Every method there is.
-pub(super) const METHODS: [&str; 7] =
-    ["getSessionInfo", "listSessions", "getHistory", "getStats", "closeSession", "closePage", "sendMessage"];
+pub(super) const METHODS: [&str; 10] = [
+    "getSessionInfo",
+    "listSessions",
+    "watchSessions",
+    "unwatchSessions",
+    "getHistory",
+    "getStats",
+    "getNodes",
+    "closeSession",
+    "closePage",
+    "sendMessage",
+];
 
 impl Procedures for Methods {
     fn call(
@@ -53,10 +65,28 @@ impl Procedures for Methods {
                 let asked = object::<ListSessions>(params)?.read()?;
                 Ok(Some(listing::list(self, asked, Shape::Json)?))
             }
-            "getHistory" => Ok(Some(history::get_history(self, &object(params)?)?)),
+            "watchSessions" => {
+                let asked = object::<WatchSessions>(params)?.read(self.caller.view())?;
+                Ok(Some(self.watches()?.begin(asked)?))
+            }
+            "unwatchSessions" => {
+                let UnwatchSessions { watch_id } = object(params)?;
+                if !self.watches()?.end(&watch_id) {
+                    let shown = shown(&watch_id);
+                    return Err(Error::new(Error::NOT_FOUND, format!("this socket has no watch {shown}")));
+                }
+                answer(out, json!({"watchId": watch_id}))?;
+                Ok(None)
+            }
+            "getHistory" => Ok(Some(history::get_history(self, object::<GetHistory>(params)?.read()?))),
             "getStats" => {
                 object::<NoParameters>(params)?;
                 Ok(Some(stats::get_stats(self)))
+            }
+            "getNodes" => {
+                object::<NoParameters>(params)?;
+                answer(out, nodes::get_nodes(self))?;
+                Ok(None)
             }
             "closeSession" => self.act(method, params, out, actions::close_session),
             "closePage" => {
@@ -92,6 +122,15 @@ const NO_METHOD: &str = "unknown";
 pub(super) struct NoParameters {}
 
 impl Methods {
+    /// The watches of the socket that asks.
+    fn watches(&self) -> Result<&Arc<Watches>, Error> {
+        self.watches.as_ref().ok_or_else(|| {
+            let message = "who watches has to stay: watches are for the WebSocket /query; over HTTP, \
+                           GET /api/v1/events tells the same";
+            Error::new(Error::METHOD_NOT_FOUND, message)
+        })
+    }
+
     /// Carries out an action, and writes down who did what to whom, and with which result. One that a filter picks
     /// sessions for is carried out, and written down, as its answer is made.
     fn act<T: DeserializeOwned, R: Serialize>(
@@ -129,7 +168,8 @@ impl Methods {
 /// What a method needs of a token.
 pub(super) fn needed(method: &str) -> Option<Scope> {
     match method {
-        "getSessionInfo" | "listSessions" | "getHistory" | "getStats" => Some(Scope::Read),
+        "getSessionInfo" | "listSessions" | "watchSessions" | "unwatchSessions" | "getHistory"
+        | "getStats" | "getNodes" => Some(Scope::Read),
         "closeSession" | "closePage" | "sendMessage" => Some(Scope::Kick),
         _ => None,
     }

@@ -1,7 +1,8 @@
 //! Sessions that have ended (PROTOCOL 3.1, `getHistory`).
 
-use std::{net::IpAddr, ops::RangeInclusive, sync::Arc};
+use std::{net::IpAddr, ops::RangeInclusive, sync::Arc, time::Instant, vec};
 
+use axum::extract::{Extension, Request};
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,24 +10,28 @@ use serde_json::value::RawValue;
 
 use super::{
     describe::takes,
+    http,
     listing::Items,
     methods::Methods,
+    rest::{is_condition, number, unknown},
     rpc::Error,
-    source::Source,
+    source::{Source, a_while},
     view::{Mask, View},
 };
 use crate::{
-    edge::clock::Clock,
+    config::tokens::Scope,
+    edge::{clock::Clock, query::Query, refusal::Refusal},
     session::{
         EndReason, EndedSession, Registry, SessionScope,
         filter::{Field, Filter, Kind, Record, Value},
+        text::shown,
     },
 };
 
 /// How many items an answer has unless more are asked for.
 const DEFAULT_LIMIT: i64 = 100;
 
-/// What is asked for: sessions that fit and ended from then to then, the newest first.
+/// The parameters of `getHistory`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct GetHistory {
@@ -40,6 +45,77 @@ pub(super) struct GetHistory {
     /// How many items are shown; -1 is all.
     #[schemars(range(min = -1), extend("default" = DEFAULT_LIMIT))]
     limit: Option<i64>,
+}
+
+/// What is asked for: sessions that fit and ended from then to then, the newest first.
+#[derive(Debug)]
+pub(super) struct Asked {
+    filter: Filter<Column>,
+    /// In milliseconds since 1970, as they are shown: a time may well be before the server's own clock began.
+    ended: RangeInclusive<i64>,
+    limit: i64,
+    most: usize,
+}
+
+impl GetHistory {
+    /// # Errors
+    ///
+    /// What is wrong with the question.
+    pub(super) fn read(self) -> Result<Asked, Error> {
+        let filter = self.filter.as_ref().map(|raw| Filter::from_json(raw.get())).transpose();
+        let filter = filter.map_err(|error| Error::invalid_params(error.to_string()))?.unwrap_or_default();
+        Asked::new(filter, self.from, self.to, self.limit).map_err(Error::invalid_params)
+    }
+}
+
+impl Asked {
+    fn new(
+        filter: Filter<Column>,
+        from: Option<DateTime<Utc>>,
+        to: Option<DateTime<Utc>>,
+        limit: Option<i64>,
+    ) -> Result<Self, String> {
+        let limit = limit.unwrap_or(DEFAULT_LIMIT);
+        let most = match limit {
+            -1 => usize::MAX,
+            limit => usize::try_from(limit).map_err(|_| "limit must be -1 for all, or 0 and more")?,
+        };
+        let from = from.map_or(i64::MIN, |from| from.timestamp_millis());
+        let to = to.map_or(i64::MAX, |to| to.timestamp_millis());
+        Ok(Self { filter, ended: from..=to, limit, most })
+    }
+
+    /// Reads the parameters of a URL: `from`, `to`, `limit`, and any `field[op]`.
+    fn from_pairs(pairs: Vec<(String, String)>) -> Result<Self, String> {
+        const PARAMETERS: [&str; 3] = ["from", "to", "limit"];
+        let (mut conditions, mut given) = (Vec::new(), [const { None::<String> }; PARAMETERS.len()]);
+        for (name, value) in pairs {
+            match PARAMETERS.iter().position(|known| *known == name) {
+                Some(at) if given[at].is_some() => return Err(format!("{name} is given twice")),
+                Some(at) => given[at] = Some(value),
+                None if is_condition::<Column>(&name) => conditions.push((name, value)),
+                None => return Err(unknown::<Column>(&name, &PARAMETERS)),
+            }
+        }
+        let [from, to, limit] = given.map(|value| value.filter(|value| !value.is_empty()));
+        let time = |name: &str, value: Option<String>| {
+            let read = |value: String| {
+                let wrong = |_| format!("{name} must be an RFC 3339 time, not {}", shown(&value));
+                value.parse::<DateTime<Utc>>().map_err(wrong)
+            };
+            value.map(read).transpose()
+        };
+        let filter = Filter::from_pairs(conditions).map_err(|error| error.to_string())?;
+        Self::new(filter, time("from", from)?, time("to", to)?, number("limit", limit)?)
+    }
+}
+
+/// `getHistory` over HTTP.
+pub(super) async fn history(Extension(methods): Extension<Methods>, request: Request) -> http::Answer {
+    methods.caller.must_have(Scope::Read)?;
+    let pairs = Query::pairs(request.uri().query())?;
+    let asked = Asked::from_pairs(pairs).map_err(Refusal::bad_parameter)?;
+    http::made(&methods, get_history(&methods, asked)).await
 }
 
 /// An ended session as it is shown.
@@ -177,32 +253,25 @@ struct History {
     registry: Arc<Registry>,
     clock: Clock,
     view: View,
-    filter: Filter<Column>,
-    /// In milliseconds since 1970, as they are shown: a time may well be before the server's own clock began.
-    ended: RangeInclusive<i64>,
-    limit: i64,
-    most: usize,
+    asked: Asked,
+    looking: Option<Looking>,
+}
+
+/// How far the search has come.
+#[derive(Default)]
+struct Looking {
+    ended: vec::IntoIter<Arc<EndedSession>>,
+    total: usize,
+    forgotten: u64,
+    /// The first so many that fit.
+    found: Vec<Arc<EndedSession>>,
+    matching: usize,
 }
 
 /// The answer to `getHistory`.
-///
-/// # Errors
-///
-/// What is wrong with the question.
-pub(super) fn get_history(methods: &Methods, asked: &GetHistory) -> Result<Box<dyn Source>, Error> {
-    let limit = asked.limit.unwrap_or(DEFAULT_LIMIT);
-    let most = match limit {
-        -1 => usize::MAX,
-        limit => usize::try_from(limit)
-            .map_err(|_| Error::invalid_params("limit must be -1 for all, or 0 and more"))?,
-    };
-    let clock = methods.clock;
-    let from = asked.from.map_or(i64::MIN, |from| from.timestamp_millis());
-    let to = asked.to.map_or(i64::MAX, |to| to.timestamp_millis());
-    let filter = asked.filter.as_ref().map(|raw| Filter::from_json(raw.get())).transpose();
-    let filter = filter.map_err(|error| Error::invalid_params(error.to_string()))?.unwrap_or_default();
+pub(super) fn get_history(methods: &Methods, asked: Asked) -> Box<dyn Source> {
     let (registry, view) = (methods.registry.clone(), methods.caller.view().clone());
-    Ok(Box::new(History { registry, clock, view, filter, ended: from..=to, limit, most }))
+    Box::new(History { registry, clock: methods.clock, view, asked, looking: None })
 }
 
 impl Source for History {
@@ -210,24 +279,41 @@ impl Source for History {
         /// Holding a filter against an ended session and writing it take about so many times as long as a row of
         /// getSessionInfo.
         const DEARER: usize = 16;
-        self.registry.remembered().saturating_mul(DEARER)
+        const ROWS_PER_US: usize = 10;
+        let each = DEARER.saturating_add(ROWS_PER_US * self.asked.filter.worst_us());
+        self.registry.remembered().saturating_mul(each)
     }
 
     fn write_part(&mut self, out: &mut Vec<u8>) -> bool {
-        let (mut ended, forgotten) = self.registry.ended();
-        let (clock, mask) = (self.clock, self.view.mask());
-        ended.retain(|ended| self.view.sees(&ended.who));
-        let fits = |ended: &&Arc<EndedSession>| {
-            self.ended.contains(&clock.unix_ms(ended.ended_ms))
-                && self.filter.matches(&Seen { ended, clock, mask })
-        };
-        let matching: Vec<_> = ended.iter().filter(fits).collect();
-        let metadata =
-            Metadata { total: ended.len(), matching: matching.len(), limit: self.limit, forgotten };
-        let items: Vec<_> =
-            matching.into_iter().take(self.most).map(|ended| item(ended, clock, mask)).collect();
+        let (clock, mask, asked, until) = (self.clock, self.view.mask(), &self.asked, a_while());
+        let mut looking = self.looking.take().unwrap_or_else(|| self.begin());
+        for ended in &mut looking.ended {
+            if asked.ended.contains(&clock.unix_ms(ended.ended_ms))
+                && asked.filter.matches(&Seen { ended: &ended, clock, mask })
+            {
+                looking.matching += 1;
+                if looking.found.len() < asked.most {
+                    looking.found.push(ended);
+                }
+            }
+            if Instant::now() >= until {
+                self.looking = Some(looking);
+                return true;
+            }
+        }
+        let Looking { total, forgotten, matching, .. } = looking;
+        let metadata = Metadata { total, matching, limit: asked.limit, forgotten };
+        let items: Vec<_> = looking.found.iter().map(|ended| item(ended, clock, mask)).collect();
         serde_json::to_writer(out, &Items { items, metadata }).expect("rows are plain data");
         false
+    }
+}
+
+impl History {
+    fn begin(&self) -> Looking {
+        let (mut ended, forgotten) = self.registry.ended();
+        ended.retain(|ended| self.view.sees(&ended.who));
+        Looking { total: ended.len(), ended: ended.into_iter(), forgotten, ..Looking::default() }
     }
 }
 

@@ -21,10 +21,10 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     caller::Lacks,
-    describe, ignition,
+    describe, events, history, ignition,
     listener::AdminPlane,
     methods::{Methods, SessionInfoFilters},
-    metrics, query_socket, rest, rpc,
+    metrics, nodes, query_socket, rest, rpc,
     source::{Source, Unanswered, into_parts},
     stats::get_stats,
 };
@@ -64,8 +64,11 @@ pub(super) fn router(
         .route("/api/v1/sessions", get(rest::list).delete(rest::delete))
         .route("/api/v1/sessions/{id}", get(rest::one))
         .route("/api/v1/sessions/{id}/pages", get(rest::pages))
+        .route("/api/v1/events", get(events::stream))
         .route("/api/v1/stats", get(stats))
         .route("/metrics", get(metrics::metrics))
+        .route("/api/v1/history", get(history::history))
+        .route("/api/v1/nodes", get(nodes::nodes))
         .route("/data/perspective/api/v1/sessions", get(ignition::sessions).delete(rest::delete))
         .route("/data/perspective/api/v1/sessions/", get(ignition::sessions).delete(rest::delete))
         .route("/data/perspective/api/v1/session/{id}", get(ignition::session))
@@ -204,11 +207,12 @@ async fn post_query(
     Ok(if first.is_empty() { StatusCode::NO_CONTENT.into_response() } else { ok(first) })
 }
 
-fn refuse(why: Unanswered) -> Refusal {
+pub(super) fn refuse(why: Unanswered) -> Refusal {
     match why {
         Unanswered::Overloaded => {
             Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", why.to_string()).retry_after()
         }
+        Unanswered::TooCostly(_) => Refusal::new(StatusCode::BAD_REQUEST, "too_costly", why.to_string()),
         Unanswered::Failed => Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", why.to_string()),
     }
 }

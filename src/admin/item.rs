@@ -50,6 +50,21 @@ pub(super) enum Column {
     PeerAddress,
 }
 
+impl Column {
+    /// Whether the value changes although nothing happens to the session but time, and a sign that it is still there.
+    pub(super) fn moves_by_itself(self) -> bool {
+        matches!(
+            self,
+            Self::Uptime
+                | Self::LastComm
+                | Self::LastCommAt
+                | Self::LastActivity
+                | Self::BytesPerSecond
+                | Self::RttMs
+        )
+    }
+}
+
 impl Field for Column {
     const ALL: &'static [(Self, &'static str, Kind)] = &[
         (Self::UserAgent, "userAgent", Kind::Text),

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use axum::Router;
+use axum::{Router, http::StatusCode};
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -9,7 +9,7 @@ use hyper_util::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpListener,
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
 };
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -25,6 +25,7 @@ use super::{
     methods::Methods,
     snapshots::Snapshots,
     source::Workshop,
+    watch::{Hub, Watches},
 };
 use crate::{
     config::AdminConfig,
@@ -32,6 +33,7 @@ use crate::{
         accept::{Accepted, MAX_REQUEST_HEAD, accept},
         clock::Clock,
         connections::Connections,
+        refusal::Refusal,
         tls::Tls,
         watched::ReadAgain,
     },
@@ -46,14 +48,15 @@ pub(crate) struct AdminPlane {
     clock: Clock,
     workshop: Workshop,
     snapshots: Arc<Snapshots>,
+    pub(super) hub: Arc<Hub>,
     pub(super) gate: Gate,
     /// Without it the plane is plain.
     tls: Option<Tls>,
     audit: Audit,
     pub(super) descriptions: Descriptions,
     pub(super) figures: Arc<Figures>,
-    /// Places for query sockets: fewer than for connections, so that HTTP is always answered.
-    pub(super) query_places: Arc<Semaphore>,
+    /// Places for query sockets and event streams: fewer than for connections, so that HTTP is always answered.
+    query_places: Arc<Semaphore>,
     /// The clients are asked to leave; `readyz` says so.
     pub(super) draining: CancellationToken,
     /// Administrators are asked to leave.
@@ -74,7 +77,9 @@ impl AdminPlane {
         draining: CancellationToken,
         (describe_clients, clients_have_tls): (DescribeClients, bool),
     ) -> Self {
-        let workshop = Workshop::new(config.max_concurrent_lists, config.request_timeout);
+        let workshop = Workshop::new(config.max_concurrent_lists, config.request_timeout)
+            .with_max_time(config.max_list_time);
+        let snapshots = Arc::new(Snapshots::new(config.snapshot_max_age));
         let query_places = Arc::new(Semaphore::new(config.max_query_sockets));
         let gate = Gate::new(config.tokens.as_deref());
         let over_tls = OverTls { clients: clients_have_tls, admin: config.tls.is_some() };
@@ -83,13 +88,15 @@ impl AdminPlane {
             Tls::new("the certificate and key of the admin plane", &files.certificate, &files.key)
         });
         let audit = Audit::new(config.audit_log.as_deref());
+        let hub = Hub::new(registry.clone(), clock);
         let figures = Arc::new(Figures::new(counted, query_places.clone(), &METHODS));
         Self {
             config,
             registry,
             clock,
             workshop,
-            snapshots: Arc::default(),
+            snapshots,
+            hub,
             gate,
             tls,
             audit,
@@ -132,10 +139,29 @@ impl AdminPlane {
             clock: *clock,
             workshop: workshop.clone(),
             snapshots: snapshots.clone(),
+            watches: None,
             caller,
             audit: audit.clone(),
             figures: figures.clone(),
         }
+    }
+
+    /// The watches of one query socket: none yet.
+    pub(super) fn watches(&self) -> Arc<Watches> {
+        Watches::new(self.hub.clone(), self.workshop.clone())
+    }
+
+    /// A place for somebody who stays.
+    ///
+    /// # Errors
+    ///
+    /// 503: all are taken.
+    pub(super) fn query_place(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        self.query_places.clone().try_acquire_owned().map_err(|_| {
+            let max = self.config.max_query_sockets;
+            let message = format!("there are {max} query sockets and event streams already");
+            Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_query_sockets", message).retry_after()
+        })
     }
 
     /// Shakes hands with an administrator where the plane speaks TLS.

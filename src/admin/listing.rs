@@ -1,15 +1,22 @@
 //! Lists of live sessions: filtered, sorted, in pages, or all of them as they are written (PROTOCOL 3.1,
 //! `listSessions`).
 
+mod rows;
 #[cfg(test)]
 mod tests;
 
-use std::{sync::Arc, vec};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures::future::BoxFuture;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json, value::RawValue};
 
+use self::rows::{Next, Rows};
 use super::{
     caller::Lacks,
     calls::kind,
@@ -18,11 +25,13 @@ use super::{
     item::{Column, Fields, NODE, Seen},
     methods::Methods,
     rpc::Error,
-    select::Question,
-    snapshots::Snapshot,
-    source::{PART_BYTES, Source},
+    select::{Question, Selecting},
+    sharing::Share,
+    snapshots::{Key, Selects, Snapshot},
+    source::{PART_BYTES, Source, a_while},
 };
 use crate::{
+    config::MAX_SNAPSHOT_AGE,
     config::tokens::Scope,
     session::{
         Page, Session,
@@ -59,6 +68,9 @@ pub(super) struct ListSessions {
     /// A list that was answered before, to show another part of the very same sessions.
     #[schemars(with = "Option<String>")]
     snapshot_id: Option<Value>,
+    /// The list may be shared with others who asked so many milliseconds ago or less.
+    #[schemars(with = "Option<i64>", range(min = 0, max = MAX_SNAPSHOT_AGE.as_millis() as i64))]
+    max_age_ms: Option<Value>,
 }
 
 /// What a list says of itself, beside its items.
@@ -152,6 +164,8 @@ pub(super) struct Asked {
     pub(super) offset: usize,
     pub(super) fields: Fields,
     pub(super) snapshot_id: Option<String>,
+    /// How old the selection may be, if that was said.
+    pub(super) max_age: Option<Duration>,
 }
 
 /// Why there is no list.
@@ -163,6 +177,8 @@ pub(super) enum NoList {
     Expired(String),
     /// The caller may not see it.
     Refused(Lacks),
+    /// There are too many already.
+    Limit(String),
 }
 
 impl From<Lacks> for NoList {
@@ -183,6 +199,7 @@ impl From<NoList> for Error {
             NoList::Invalid(message) => Self::invalid_params(message),
             NoList::Expired(message) => Self::new(Self::NOT_FOUND, message),
             NoList::Refused(lacks) => lacks.into(),
+            NoList::Limit(message) => Self::new(Self::LIMIT, message),
         }
     }
 }
@@ -219,7 +236,8 @@ impl ListSessions {
         let offset = whole("offset", self.offset)?.unwrap_or(0);
         let (limit, offset) = page(limit, offset)?;
         let fields = names(self.fields)?;
-        Ok(Asked { question, written, limit, offset, fields, snapshot_id })
+        let max_age = whole("maxAgeMs", self.max_age_ms)?.map(max_age).transpose()?;
+        Ok(Asked { question, written, limit, offset, fields, snapshot_id, max_age })
     }
 }
 
@@ -243,7 +261,15 @@ pub(super) fn page(limit: i64, offset: i64) -> Result<(i64, usize), NoList> {
     Ok((limit, offset))
 }
 
-fn text(name: &str, value: Option<Value>) -> Result<Option<String>, NoList> {
+/// # Errors
+///
+/// Negative, or longer than anything is shared.
+pub(super) fn max_age(ms: i64) -> Result<Duration, NoList> {
+    let age = u64::try_from(ms).map(Duration::from_millis).ok().filter(|age| *age <= MAX_SNAPSHOT_AGE);
+    age.ok_or_else(|| NoList::Invalid(format!("maxAgeMs must be 0 to {}", MAX_SNAPSHOT_AGE.as_millis())))
+}
+
+pub(super) fn text(name: &str, value: Option<Value>) -> Result<Option<String>, NoList> {
     match value {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text).filter(|text| !text.is_empty())),
@@ -251,7 +277,7 @@ fn text(name: &str, value: Option<Value>) -> Result<Option<String>, NoList> {
     }
 }
 
-fn whole(name: &str, value: Option<Value>) -> Result<Option<i64>, NoList> {
+pub(super) fn whole(name: &str, value: Option<Value>) -> Result<Option<i64>, NoList> {
     let Some(value) = value.filter(|value| !value.is_null()) else { return Ok(None) };
     match value.as_i64() {
         Some(number) => Ok(Some(number)),
@@ -295,117 +321,206 @@ pub(super) fn list(methods: &Methods, asked: Asked, shape: Shape) -> Result<Box<
             Some(snapshot)
         }
     };
-    Ok(Box::new(List { methods: methods.clone(), asked, shape, snapshot, begun: None }))
+    let stage = match snapshot {
+        Some(snapshot) => Stage::Kept(snapshot),
+        None => Stage::New,
+    };
+    let asked_ms = methods.clock.now_ms();
+    Ok(Box::new(List { methods: methods.clone(), asked, shape, asked_ms, stage }))
 }
 
 struct List {
     methods: Methods,
     asked: Asked,
     shape: Shape,
-    /// To read on in.
-    snapshot: Option<Arc<Snapshot>>,
-    begun: Option<Begun>,
+    asked_ms: u64,
+    stage: Stage,
+}
+
+/// How far a list has come.
+enum Stage {
+    New,
+    /// It is to be read on in.
+    Kept(Arc<Snapshot>),
+    /// Others ask the same, and it was selected for them.
+    Shared(Arc<Snapshot>),
+    /// Its sessions are being selected; maybe for others too.
+    Selecting(Selecting, Option<Selects>),
+    Writing(Begun),
 }
 
 /// What is written, once that is known.
 struct Begun {
-    rows: vec::IntoIter<Arc<Session>>,
-    is_first: bool,
-    /// What is written after the last row.
-    tail: String,
+    rows: Rows,
+    /// How many have been.
+    written: usize,
+    /// How many sessions were live, and how many of them fit; `None` if that is seen when they are all written.
+    counts: Option<(usize, usize)>,
+    snapshot_id: Option<String>,
+    taken_ms: u64,
 }
 
 impl Source for List {
+    fn waits_for(&mut self) -> Option<BoxFuture<'static, ()>> {
+        let Methods { registry, clock, snapshots, caller, .. } = &self.methods;
+        let max_age = self.asked.max_age.unwrap_or(snapshots.max_age);
+        if max_age.is_zero() || !matches!(self.stage, Stage::New) {
+            return None;
+        }
+        let key = Key::new(caller.view(), &self.asked.question, &self.asked.written);
+        match snapshots.lists.ask(&key, max_age, (self.asked_ms, clock.now_ms())) {
+            Share::Wait(other) => return Some(other),
+            Share::Alone => {}
+            Share::Found(snapshot) => self.stage = Stage::Shared(snapshot),
+            Share::Make(turn) => {
+                let selecting = self.asked.question.select(registry, caller.view(), turn.began_ms);
+                self.stage = Stage::Selecting(selecting, Some(turn));
+            }
+        }
+        None
+    }
+
     fn looks(&self) -> usize {
-        /// Looking at a session with a filter, or writing it, takes about so many times as long as a row of
-        /// getSessionInfo.
+        /// Writing a session takes about so many times as long as a row of getSessionInfo.
         const DEARER: usize = 4;
-        let looks = match (&self.begun, &self.snapshot) {
-            (Some(begun), _) => begun.rows.len(),
-            (None, Some(snapshot)) => snapshot.matching,
-            (None, None) => self.asked.question.looks(&self.methods.registry, self.methods.caller.view()),
-        };
-        looks.saturating_mul(DEARER)
+        match &self.stage {
+            Stage::New | Stage::Selecting(..) => {
+                self.asked.question.looks(&self.methods.registry, self.methods.caller.view())
+            }
+            Stage::Kept(snapshot) | Stage::Shared(snapshot) => snapshot.matching.saturating_mul(DEARER),
+            Stage::Writing(begun) => match begun.rows.left() {
+                Some(rows) => rows.saturating_mul(DEARER),
+                None => self.asked.question.looks(&self.methods.registry, self.methods.caller.view()),
+            },
+        }
     }
 
     fn write_part(&mut self, out: &mut Vec<u8>) -> bool {
-        let is_new = self.begun.is_none();
-        let mut begun = self.begun.take().unwrap_or_else(|| self.begin());
-        let (shape, clock, mask) = (self.shape, self.methods.clock, self.methods.caller.view().mask());
-        match shape {
-            _ if !is_new => {}
-            Shape::Ndjson => {}
-            Shape::Csv => csv::write_header(&self.asked.fields, out),
-            Shape::Json | Shape::Ignition | Shape::Designers => out.extend_from_slice(b"{\"items\":["),
-        }
-        let now_ms = clock.now_ms();
-        while out.len() < PART_BYTES {
-            let Some(session) = begun.rows.next() else {
-                out.extend_from_slice(begun.tail.as_bytes());
-                return false;
-            };
-            let seen = Seen::for_row(&session, clock, now_ms, mask);
-            let is_first = std::mem::replace(&mut begun.is_first, false);
-            if !is_first && !matches!(shape, Shape::Ndjson | Shape::Csv) {
-                out.push(b',');
+        let until = a_while();
+        let Some(mut begun) = self.begin(until) else { return true };
+        let more = self.write_rows(&mut begun, until, out);
+        if more {
+            self.stage = Stage::Writing(begun);
+        } else {
+            if begun.written == 0 {
+                self.write_head(out);
             }
-            match shape {
-                Shape::Csv => csv::write_row(&seen, &self.asked.fields, out),
-                Shape::Designers => write_designer(&seen, out),
-                Shape::Ndjson => {
-                    seen.write_json(&self.asked.fields, out);
-                    out.push(b'\n');
-                }
-                Shape::Json | Shape::Ignition => seen.write_json(&self.asked.fields, out),
-            }
+            out.extend_from_slice(self.tail(&begun).as_bytes());
         }
-        self.begun = Some(begun);
-        true
+        more
     }
 }
 
 impl List {
-    /// Selects, and keeps the selection if there is more of it than is shown.
-    fn begin(&self) -> Begun {
-        let Methods { registry, clock, snapshots, caller, .. } = &self.methods;
-        let view = caller.view();
-        let Asked { question, limit, offset, .. } = &self.asked;
-        let most = usize::try_from(*limit).unwrap_or(usize::MAX);
-        if let Some(snapshot) = &self.snapshot {
-            return self.kept(snapshot, most);
-        }
-        let taken_ms = clock.now_ms();
-        if *offset == 0 && most == usize::MAX {
-            let rows = question.select_all(registry, *clock, view);
-            let tail = self.tail((view.live(registry).max(rows.len()), rows.len()), None, taken_ms);
-            return Begun { rows: rows.into_iter(), is_first: true, tail };
-        }
-        let selected = question.select(registry, *clock, view);
-        let matching = selected.len();
-        // Some may have left since the last was looked at.
-        let total = view.live(registry).max(matching);
-        let is_all = *offset == 0 && most >= matching;
-        let rows = if self.shape != Shape::Json || is_all {
-            selected.into_page(*offset, most)
-        } else {
-            match snapshots.keep((total, selected), (view, &self.asked.written), *clock) {
-                Ok(snapshot) => return self.kept(&snapshot, most),
-                Err(selected) => selected.into_page(*offset, most),
+    /// What is to be written; `None` if that is not known by then.
+    fn begin(&mut self, until: Instant) -> Option<Begun> {
+        let Methods { registry, clock, caller, .. } = &self.methods;
+        let (question, view) = (&self.asked.question, caller.view());
+        let (mut selecting, turn) = match std::mem::replace(&mut self.stage, Stage::New) {
+            Stage::Writing(begun) => return Some(begun),
+            Stage::Kept(snapshot) => return Some(self.page_of(snapshot, true)),
+            Stage::Shared(snapshot) => return Some(self.shared(snapshot)),
+            Stage::Selecting(selecting, turn) => (selecting, turn),
+            // Nothing has to be known of all before the first can be written.
+            Stage::New if self.is_whole(usize::MAX) && !question.is_ordered() => {
+                return Some(Begun::new(Rows::found(question.find(registry, view)), None, clock.now_ms()));
             }
+            Stage::New => (question.select(registry, view, clock.now_ms()), None),
         };
-        let tail = self.tail((total, matching), None, taken_ms);
-        Begun { rows: rows.into_iter(), is_first: true, tail }
+        if selecting.go_on(question, (registry, *clock, view), until) {
+            self.stage = Stage::Selecting(selecting, turn);
+            return None;
+        }
+        let taken_ms = selecting.taken_ms;
+        let selected = selecting.into_ordered(question);
+        // Some may have left since the last was looked at.
+        let total = view.live(registry).max(selected.len());
+        if turn.is_none() && !self.is_to_be_kept(selected.len()) {
+            let counts = Some((total, selected.len()));
+            let rows = selected.into_page(self.asked.offset, self.most());
+            return Some(Begun::new(Rows::these(rows), counts, taken_ms));
+        }
+        let snapshot = Snapshot::new((total, selected), taken_ms, (view, &self.asked.written));
+        if let Some(turn) = turn {
+            turn.made(snapshot.clone(), snapshot.matching);
+        }
+        Some(self.shared(snapshot))
     }
 
-    fn kept(&self, snapshot: &Snapshot, most: usize) -> Begun {
-        let rows = snapshot.page(self.asked.offset, most);
-        let counts = (snapshot.total, snapshot.matching);
-        let tail = self.tail(counts, Some(&snapshot.id), snapshot.taken_ms);
-        Begun { rows: rows.into_iter(), is_first: true, tail }
+    fn most(&self) -> usize {
+        usize::try_from(self.asked.limit).unwrap_or(usize::MAX)
     }
 
-    fn tail(&self, (total, matching): (usize, usize), snapshot_id: Option<&str>, taken_ms: u64) -> String {
+    /// Whether the answer has all of so many that fit.
+    fn is_whole(&self, matching: usize) -> bool {
+        self.asked.offset == 0 && self.most() >= matching
+    }
+
+    /// Whether somebody may want to read on.
+    fn is_to_be_kept(&self, matching: usize) -> bool {
+        self.shape == Shape::Json && !self.is_whole(matching)
+    }
+
+    /// What is asked for of a snapshot that may not be kept yet.
+    fn shared(&self, snapshot: Arc<Snapshot>) -> Begun {
+        let is_kept = self.is_to_be_kept(snapshot.matching)
+            && self.methods.snapshots.keep(&snapshot, self.methods.clock);
+        self.page_of(snapshot, is_kept)
+    }
+
+    fn page_of(&self, snapshot: Arc<Snapshot>, is_kept: bool) -> Begun {
+        let (counts, taken_ms) = ((snapshot.total, snapshot.matching), snapshot.taken_ms);
+        let snapshot_id = is_kept.then(|| snapshot.id.clone());
+        let rows = Rows::kept(snapshot, self.asked.offset, self.most());
+        Begun { snapshot_id, ..Begun::new(rows, Some(counts), taken_ms) }
+    }
+
+    /// Writes a part of the rows, or as many as are found by then; `false` if there are no more.
+    fn write_rows(&self, begun: &mut Begun, until: Instant, out: &mut Vec<u8>) -> bool {
+        let (shape, fields, clock) = (self.shape, &self.asked.fields, self.methods.clock);
+        let (now_ms, mask) = (clock.now_ms(), self.methods.caller.view().mask());
+        while out.len() < PART_BYTES {
+            let session = match begun.rows.next(&self.asked.question, &self.methods, until) {
+                Next::Row(session) => session,
+                Next::NotYet => return true,
+                Next::End => return false,
+            };
+            // Not before there is a row: until then it can be said that none can be found in time.
+            if begun.written == 0 {
+                self.write_head(out);
+            } else if !matches!(shape, Shape::Ndjson | Shape::Csv) {
+                out.push(b',');
+            }
+            begun.written += 1;
+            let seen = Seen::for_row(&session, clock, now_ms, mask);
+            match shape {
+                Shape::Csv => csv::write_row(&seen, fields, out),
+                Shape::Designers => write_designer(&seen, out),
+                Shape::Ndjson => {
+                    seen.write_json(fields, out);
+                    out.push(b'\n');
+                }
+                Shape::Json | Shape::Ignition => seen.write_json(fields, out),
+            }
+        }
+        true
+    }
+
+    /// Writes what comes before the first row.
+    fn write_head(&self, out: &mut Vec<u8>) {
+        match self.shape {
+            Shape::Ndjson => {}
+            Shape::Csv => csv::write_header(&self.asked.fields, out),
+            Shape::Json | Shape::Ignition | Shape::Designers => out.extend_from_slice(b"{\"items\":["),
+        }
+    }
+
+    /// What is written after the last row.
+    fn tail(&self, begun: &Begun) -> String {
         let Asked { limit, offset, .. } = &self.asked;
+        let live = || self.methods.caller.view().live(&self.methods.registry);
+        let counts = || (live().max(begun.written), begun.written);
+        let (total, matching) = begun.counts.unwrap_or_else(counts);
         let (limit, offset) = (*limit, *offset);
         let metadata = match self.shape {
             Shape::Ndjson | Shape::Csv => return String::new(),
@@ -413,13 +528,19 @@ impl List {
                 to_text(&IgnitionMetadata { total, matching, limit, offset })
             }
             Shape::Json => {
-                let taken_at = self.methods.clock.rfc3339(taken_ms);
+                let taken_at = self.methods.clock.rfc3339(begun.taken_ms);
                 let nodes = [Node { name: NODE, answered: true, sessions: total }];
-                let complete = true;
+                let (snapshot_id, complete) = (begun.snapshot_id.as_deref(), true);
                 to_text(&Metadata { total, matching, limit, offset, snapshot_id, taken_at, complete, nodes })
             }
         };
         format!(r#"],"metadata":{metadata}}}"#)
+    }
+}
+
+impl Begun {
+    fn new(rows: Rows, counts: Option<(usize, usize)>, taken_ms: u64) -> Self {
+        Self { rows, written: 0, counts, snapshot_id: None, taken_ms }
     }
 }
 

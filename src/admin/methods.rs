@@ -6,14 +6,16 @@ use super::{
     audit::Audit,
     caller::{Caller, Lacks},
     figures::Figures,
+    infos,
     snapshots::Snapshots,
-    source::{PART_BYTES, Source, Workshop},
+    source::{Source, Workshop},
     view::Mask,
+    watch::Watches,
 };
 use crate::{
     config::tokens::Scope,
     edge::clock::Clock,
-    session::{Glob, Listing, Registry, Session},
+    session::{Glob, Registry, Session},
 };
 
 /// The questions of one caller, and what they are answered from.
@@ -23,13 +25,15 @@ pub(super) struct Methods {
     pub(super) clock: Clock,
     pub(super) workshop: Workshop,
     pub(super) snapshots: Arc<Snapshots>,
+    /// Those of their socket; none for those who ask once.
+    pub(super) watches: Option<Arc<Watches>>,
     pub(super) caller: Caller,
     pub(super) audit: Audit,
     pub(super) figures: Arc<Figures>,
 }
 
 /// The two filters of `getSessionInfo`; `None` matches all.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct SessionInfoFilters {
     username: Option<Glob>,
     project: Option<Glob>,
@@ -75,43 +79,13 @@ impl Methods {
 
     /// The plain array of `getSessionInfo`.
     pub(super) fn session_info(&self, filters: SessionInfoFilters) -> Box<dyn Source> {
+        let is_shared = !self.snapshots.max_age.is_zero();
         let view = self.caller.view();
+        let key = is_shared.then(|| infos::Key::new(view, &filters));
         let list = view.projects(filters.project).map(|project| {
             let list = self.registry.list(filters.username, project);
             if view.mask() == Mask::On { list.masked() } else { list }
         });
-        Box::new(SessionInfos { registry: self.registry.clone(), clock: self.clock, list, has_begun: false })
-    }
-}
-
-/// The rows of `getSessionInfo`, written as they are at the moment of each part.
-struct SessionInfos {
-    registry: Arc<Registry>,
-    clock: Clock,
-    /// `None` is an empty one.
-    list: Option<Listing>,
-    has_begun: bool,
-}
-
-impl Source for SessionInfos {
-    fn looks(&self) -> usize {
-        self.list.as_ref().map_or(0, |list| self.registry.looks(list))
-    }
-
-    fn write_part(&mut self, out: &mut Vec<u8>) -> bool {
-        if !std::mem::replace(&mut self.has_begun, true) {
-            out.push(b'[');
-        }
-        let now_ms = self.clock.now_ms();
-        let more =
-            self.list.as_mut().is_some_and(|list| self.registry.write_list(list, now_ms, PART_BYTES, out));
-        if !more {
-            out.push(b']');
-        }
-        more
-    }
-
-    fn is_smooth(&self) -> bool {
-        true
+        infos::source(self, list, key)
     }
 }

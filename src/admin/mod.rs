@@ -1,9 +1,10 @@
 //! The query plane: administrators ask, over a socket or over HTTP.
 //!
-//! [`methods`] is what can be asked, [`actions`] what can be done, [`audit`] where that is written down, [`history`] what has been,
+//! [`methods`] is what can be asked, [`watch`] what is told from then on, [`actions`] what can be done, [`audit`] where that is written down, [`history`] what has been,
 //! [`stats`] and [`metrics`] how much of it all there is; [`rpc`] and [`calls`] are how it is asked in JSON-RPC, pure text in and text out;
-//! [`http`] and [`query_socket`] carry it. [`gate`] says who may ask, [`caller`] what they may
-//! do, [`view`] what they see; [`describe`] tells programs what there is.
+//! [`http`], [`events`] and [`query_socket`] carry it. [`gate`] says who may ask, [`caller`] what they may
+//! do, [`view`] what they see, [`source`] how many are answered at a time, and [`sharing`] who is answered at once;
+//! [`describe`] tells programs what there is.
 
 mod accept;
 mod actions;
@@ -13,25 +14,30 @@ mod caller;
 mod calls;
 mod csv;
 mod describe;
+mod events;
 mod figures;
 mod gate;
 mod history;
 mod http;
 mod ignition;
+mod infos;
 mod item;
 mod listener;
 mod listing;
 mod methods;
 mod metrics;
+mod nodes;
 mod process;
 mod query_socket;
 mod rest;
 mod rpc;
 mod select;
+mod sharing;
 mod snapshots;
 mod source;
 mod stats;
 mod view;
+mod watch;
 
 use std::path::Path;
 

@@ -5,7 +5,6 @@ use std::{future::Future, io};
 use axum::{
     body::Body,
     extract::{Extension, Request, State},
-    http::StatusCode,
     response::Response,
 };
 use futures::{SinkExt, StreamExt};
@@ -33,6 +32,8 @@ use super::{
     http::Connection,
     methods::Methods,
     rpc::{self, Error},
+    source::Unanswered,
+    watch::Told,
 };
 use crate::{
     config::AdminConfig,
@@ -67,10 +68,8 @@ pub(super) async fn upgrade(
         .remove::<OnUpgrade>()
         .ok_or_else(|| Refusal::bad_parameter("this connection cannot be upgraded"))?;
     let plane = connection.plane.clone();
-    let query_place = plane.query_places.clone().try_acquire_owned().map_err(|_| {
-        let message = format!("there are {} query sockets already", plane.config.max_query_sockets);
-        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_query_sockets", message).retry_after()
-    })?;
+    let query_place = plane.query_place()?;
+    let methods = Methods { watches: Some(plane.watches()), ..methods };
     plane.connections.clone().spawn(async move {
         let Ok(upgraded) = on_upgrade.await else { return };
         let ending = async {
@@ -134,11 +133,21 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let max = config.max_request_bytes;
-    while let Some(message) = socket.next().await {
+    loop {
+        // Whatever is begun is finished before there is a look at what is next, so nothing is told of a watch before its
+        // answer. What has something to say takes turns with what asks.
+        let message = tokio::select! {
+            message = socket.next() => message,
+            told = told(methods) => {
+                send(socket, told).await?;
+                continue;
+            }
+        };
+        let Some(message) = message else { return Ok(()) };
         let refused = match message? {
             Message::Text(text) if text.len() > max => rpc::failure(&Error::too_large(text.len(), max)),
             Message::Text(text) => {
-                answer(socket, rpc::Answer::to(methods.clone(), text).await).await?;
+                send(socket, rpc::Answer::to(methods.clone(), text).await).await?;
                 continue;
             }
             Message::Binary(_) => rpc::failure(&Error::invalid_request("a request is a text message")),
@@ -147,14 +156,36 @@ where
         };
         socket.send(Message::text(to_text(refused))).await?;
     }
-    Ok(())
 }
 
-/// Sends an answer as one message: in one frame if it is small, and else in one a part (RFC 6455, 5.4).
-async fn answer<S>(
-    socket: &mut WebSocketStream<S>,
-    mut answer: rpc::Answer<Methods>,
-) -> Result<(), tungstenite::Error>
+/// What the watches of this socket have to say next.
+async fn told(methods: &Methods) -> Told {
+    match &methods.watches {
+        Some(watches) => watches.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Something that is made part by part.
+trait InParts {
+    /// Writes the next part; `false` if it is the last.
+    async fn write_part(&mut self, out: &mut Vec<u8>) -> Result<bool, Unanswered>;
+}
+
+impl InParts for rpc::Answer<Methods> {
+    async fn write_part(&mut self, out: &mut Vec<u8>) -> Result<bool, Unanswered> {
+        self.write_part(out).await
+    }
+}
+
+impl InParts for Told {
+    async fn write_part(&mut self, out: &mut Vec<u8>) -> Result<bool, Unanswered> {
+        self.write_part(out).await
+    }
+}
+
+/// Sends an answer or a notification as one message: in one frame if it is small, and else in one a part (RFC 6455, 5.4).
+async fn send<S>(socket: &mut WebSocketStream<S>, mut answer: impl InParts) -> Result<(), tungstenite::Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {

@@ -1,5 +1,7 @@
 //! Sessions over HTTP (PROTOCOL 3.2, `/api/v1/sessions`).
 
+use std::collections::HashMap;
+
 use axum::{
     extract::{Extension, Path, Request, rejection::PathRejection},
     http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
@@ -29,7 +31,7 @@ use crate::{
 };
 
 /// The parameters of a list that are no conditions.
-const PARAMETERS: [&str; 6] = ["limit", "offset", "sortBy", "search", "fields", "snapshotId"];
+const PARAMETERS: [&str; 7] = ["limit", "offset", "sortBy", "search", "fields", "snapshotId", "maxAgeMs"];
 
 impl From<NoList> for Refusal {
     fn from(why: NoList) -> Self {
@@ -37,6 +39,9 @@ impl From<NoList> for Refusal {
             NoList::Invalid(message) => Self::bad_parameter(message),
             NoList::Expired(message) => Self::not_found(message),
             NoList::Refused(lacks) => lacks.into(),
+            NoList::Limit(message) => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_watches", message).retry_after()
+            }
         }
     }
 }
@@ -62,36 +67,51 @@ pub(super) async fn list(Extension(methods): Extension<Methods>, request: Reques
 
 /// Reads the parameters of a list: these, and any `field[op]`.
 pub(super) fn read(uri: &Uri, parameters: &[&str], shape: Shape) -> Result<Asked, Refusal> {
-    let (mut conditions, mut given) = (Vec::new(), [const { None::<String> }; PARAMETERS.len()]);
+    let (conditions, mut given) = given(uri, parameters)?;
+    let [limit, offset, sort_by, search, fields, snapshot_id, max_age_ms] =
+        PARAMETERS.map(|name| given.remove(name));
+    let is_whole = matches!(shape, Shape::Ndjson | Shape::Csv);
+    let number = |name, value| number(name, value).map_err(Refusal::bad_parameter);
+    let limit = number("limit", limit)?.unwrap_or(if is_whole { -1 } else { DEFAULT_LIMIT });
+    let (limit, offset) = listing::page(limit, number("offset", offset)?.unwrap_or(0))?;
+    let max_age = number("maxAgeMs", max_age_ms)?.map(listing::max_age).transpose()?;
+    let fields = read_fields(fields.as_deref())?;
+    let (question, written) = question(conditions, search.as_deref(), sort_by.as_deref())?;
+    Ok(Asked { question, written, limit, offset, fields, snapshot_id, max_age })
+}
+
+/// Conditions, each with its value, and the parameters that are none and not empty.
+type Given = (Vec<(String, String)>, HashMap<String, String>);
+
+/// Tells the conditions in a query from these parameters.
+pub(super) fn given(uri: &Uri, parameters: &[&str]) -> Result<Given, Refusal> {
+    let (mut conditions, mut given) = (Vec::new(), HashMap::new());
     for (name, value) in Query::pairs(uri.query())? {
-        if let Some(at) = PARAMETERS.iter().position(|known| *known == name && parameters.contains(known)) {
-            if given[at].replace(value).is_some() {
+        if parameters.contains(&&*name) {
+            if given.contains_key(&name) {
                 return Err(Refusal::bad_parameter(format!("{name} is given twice")));
             }
-        } else if is_condition(&name) {
+            given.insert(name, value);
+        } else if is_condition::<Column>(&name) {
             conditions.push((name, value));
         } else {
-            return Err(unknown(&name, parameters));
+            return Err(Refusal::bad_parameter(unknown::<Column>(&name, parameters)));
         }
     }
-    let [limit, offset, sort_by, search, fields, snapshot_id] =
-        given.map(|value| value.filter(|value| !value.is_empty()));
-    let number = |name: &str, value: Option<String>, default: i64| {
-        value.map_or(Ok(default), |value| {
-            let wrong = || format!("{name} must be a whole number, not {}", shown(&value));
-            value.parse().map_err(|_| Refusal::bad_parameter(wrong()))
-        })
-    };
-    let is_whole = matches!(shape, Shape::Ndjson | Shape::Csv);
-    let limit = number("limit", limit, if is_whole { -1 } else { DEFAULT_LIMIT })?;
-    let (limit, offset) = listing::page(limit, number("offset", offset, 0)?)?;
-    let fields = read_fields(fields.as_deref())?;
+    given.retain(|_, value| !value.is_empty());
+    Ok((conditions, given))
+}
+
+/// A question as it is read, and how it was written.
+pub(super) fn question(
+    conditions: Vec<(String, String)>,
+    search: Option<&str>,
+    sort_by: Option<&str>,
+) -> Result<(Question, String), NoList> {
     let filter = json!(conditions).to_string();
     let filter = if conditions.is_empty() { "{}" } else { &filter };
-    let written = listing::written(filter, search.as_deref(), sort_by.as_deref());
-    let filter = Filter::from_pairs(conditions).map_err(NoList::from)?;
-    let question = Question::read(filter, search.as_deref(), sort_by.as_deref()).map_err(NoList::from)?;
-    Ok(Asked { question, written, limit, offset, fields, snapshot_id })
+    let written = listing::written(filter, search, sort_by);
+    Ok((Question::read(Filter::from_pairs(conditions)?, search, sort_by)?, written))
 }
 
 /// The keys that an item shall show, with commas between them; all if none are named.
@@ -102,23 +122,35 @@ fn read_fields(names: Option<&str>) -> Result<Fields, Refusal> {
     }
 }
 
+/// A parameter that is a whole number.
+///
+/// # Errors
+///
+/// It is none.
+pub(super) fn number(name: &str, value: Option<String>) -> Result<Option<i64>, String> {
+    let read = |value: String| {
+        let wrong = |_| format!("{name} must be a whole number, not {}", shown(&value));
+        value.parse().map_err(wrong)
+    };
+    value.map(read).transpose()
+}
+
 /// Whether it is meant for the filter, which then says what is wrong with it: a known field, or what looks like one.
-fn is_condition(name: &str) -> bool {
+pub(super) fn is_condition<F: Field>(name: &str) -> bool {
     let field = name.split('[').next().unwrap_or_default();
-    let is_field = Column::ALL.iter().any(|(_, known, _)| known.eq_ignore_ascii_case(field));
+    let is_field = F::ALL.iter().any(|(_, known, _)| known.eq_ignore_ascii_case(field));
     is_field || name.contains('[')
 }
 
-fn unknown(name: &str, parameters: &[&str]) -> Refusal {
+/// What is wrong with a parameter that is none of these and no condition.
+pub(super) fn unknown<F: Field>(name: &str, parameters: &[&str]) -> String {
     let shown = shown(name);
     if let Some(meant) = parameters.iter().find(|known| known.eq_ignore_ascii_case(name)) {
-        return Refusal::bad_parameter(format!("unknown parameter {shown}: it is written {meant}"));
+        return format!("unknown parameter {shown}: it is written {meant}");
     }
-    let fields: Vec<_> = Column::ALL.iter().map(|(_, name, _)| *name).collect();
+    let fields: Vec<_> = F::ALL.iter().map(|(_, name, _)| *name).collect();
     let (known, fields) = (parameters.join(", "), fields.join(", "));
-    Refusal::bad_parameter(format!(
-        "unknown parameter {shown}; known: {known}, and field[op] with a field of {fields}"
-    ))
+    format!("unknown parameter {shown}; known: {known}, and field[op] with a field of {fields}")
 }
 
 /// What a list is written as.

@@ -264,7 +264,7 @@ impl Error {
     pub(super) const NOT_AUTHORISED: i32 = -32001;
     pub(super) const NOT_FOUND: i32 = -32002;
     const OVERLOADED: i32 = -32003;
-    const LIMIT: i32 = -32004;
+    pub(super) const LIMIT: i32 = -32004;
 
     /// Every code, and when it is said.
     pub(super) const CODES: [(i32, &'static str); 9] = [
@@ -308,6 +308,7 @@ impl From<Unanswered> for Error {
     fn from(why: Unanswered) -> Self {
         let code = match why {
             Unanswered::Overloaded => Self::OVERLOADED,
+            Unanswered::TooCostly(_) => Self::LIMIT,
             Unanswered::Failed => Self::INTERNAL,
         };
         Self::new(code, why.to_string())

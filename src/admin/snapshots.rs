@@ -8,8 +8,16 @@ use std::{
     time::Duration,
 };
 
-use super::{select::Ordered, view::View};
-use crate::{edge::clock::Clock, session::Session};
+use super::{
+    infos::Infos,
+    select::{Ordered, Question},
+    sharing::{Sharing, Turn},
+    view::View,
+};
+use crate::{
+    edge::clock::Clock,
+    session::{Session, SessionScope},
+};
 
 /// How long a snapshot is kept after it was last asked for.
 const KEPT: Duration = Duration::from_secs(30);
@@ -17,8 +25,8 @@ const KEPT: Duration = Duration::from_secs(30);
 /// The most snapshots; the one that was not asked for the longest goes first.
 const MAX_SNAPSHOTS: usize = 16;
 
-/// The most rows of all snapshots together: 24 bytes each, and the sessions that have ended since. A larger list can
-/// only be had as a whole.
+/// The most rows of all snapshots together, and of all that are shared: 24 bytes each, and the sessions that have ended
+/// since. A larger list can only be had as a whole.
 const MAX_ROWS: usize = 2_000_000;
 
 /// A list that is fixed: who is in it, and in which order.
@@ -40,6 +48,23 @@ pub(super) struct Snapshot {
 }
 
 impl Snapshot {
+    /// What was selected out of so many at that moment.
+    pub(super) fn new(
+        (total, rows): (usize, Ordered),
+        taken_ms: u64,
+        (view, asked): (&View, &str),
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            id: uuid::Uuid::new_v4().to_string(),
+            asked: asked.to_owned(),
+            view: view.clone(),
+            taken_ms,
+            total,
+            matching: rows.len(),
+            rows: Mutex::new(rows),
+        })
+    }
+
     /// A page of it.
     pub(super) fn page(&self, offset: usize, most: usize) -> Vec<Arc<Session>> {
         // Should a comparison panic, the rows are still all there, each once.
@@ -47,9 +72,33 @@ impl Snapshot {
     }
 }
 
-/// The snapshots that can be asked for.
-#[derive(Debug, Default)]
-pub(super) struct Snapshots(Mutex<Kept>);
+/// The snapshots that can be asked for, and those that are shared by whoever asks the same at about the same time.
+#[derive(Debug)]
+pub(super) struct Snapshots {
+    kept: Mutex<Kept>,
+    pub(super) lists: Arc<Sharing<Key, Arc<Snapshot>>>,
+    pub(super) infos: Infos,
+    /// How old an answer may be unless its question says something else.
+    pub(super) max_age: Duration,
+}
+
+/// A question, and whatever makes its answer another one: who asks sees more or less.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    view: View,
+    scope: Option<SessionScope>,
+    asked: String,
+}
+
+/// Somebody's turn to select for all who ask the same.
+pub(super) type Selects = Turn<Key, Arc<Snapshot>>;
+
+impl Key {
+    /// A question that was written so.
+    pub(super) fn new(view: &View, question: &Question, asked: &str) -> Self {
+        Self { view: view.clone(), scope: question.scope(), asked: asked.to_owned() }
+    }
+}
 
 #[derive(Debug, Default)]
 struct Kept {
@@ -66,29 +115,28 @@ impl Kept {
     }
 }
 
+impl Default for Snapshots {
+    fn default() -> Self {
+        Self::new(Duration::ZERO)
+    }
+}
+
 impl Snapshots {
-    /// Keeps a list; `None` if it is too large.
-    pub(super) fn keep(
-        self: &Arc<Self>,
-        (total, rows): (usize, Ordered),
-        (view, asked): (&View, &str),
-        clock: Clock,
-    ) -> Result<Arc<Snapshot>, Ordered> {
-        if rows.len() > MAX_ROWS {
-            return Err(rows);
+    /// Answers may be so old unless their questions say something else.
+    pub(super) fn new(max_age: Duration) -> Self {
+        Self { kept: Mutex::default(), lists: Sharing::new(MAX_ROWS), infos: Infos::new(), max_age }
+    }
+
+    /// Keeps a list, so that it can be asked for by its id; `false` if it is too large.
+    pub(super) fn keep(self: &Arc<Self>, snapshot: &Arc<Snapshot>, clock: Clock) -> bool {
+        if snapshot.matching > MAX_ROWS {
+            return false;
         }
         let now_ms = clock.now_ms();
-        let snapshot = Arc::new(Snapshot {
-            id: uuid::Uuid::new_v4().to_string(),
-            asked: asked.to_owned(),
-            view: view.clone(),
-            taken_ms: now_ms,
-            total,
-            matching: rows.len(),
-            rows: Mutex::new(rows),
-        });
         let mut kept = self.lock();
         kept.forget(now_ms);
+        // A shared one may be there already.
+        kept.snapshots.retain(|(_, known)| !Arc::ptr_eq(known, snapshot));
         kept.snapshots.push_back((now_ms, snapshot.clone()));
         let rows = |kept: &Kept| kept.snapshots.iter().map(|(_, kept)| kept.matching).sum::<usize>();
         while kept.snapshots.len() > MAX_SNAPSHOTS || rows(&kept) > MAX_ROWS {
@@ -100,7 +148,7 @@ impl Snapshots {
             kept.is_watched = true;
             runtime.spawn(watch(Arc::downgrade(self), clock));
         }
-        Ok(snapshot)
+        true
     }
 
     /// The snapshot of this id, if it is kept and its maker saw just this.
@@ -114,7 +162,7 @@ impl Snapshots {
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

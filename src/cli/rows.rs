@@ -24,7 +24,7 @@ pub(super) fn ndjson(rows: &[SessionInfo], out: &mut impl Write) -> io::Result<(
 pub(super) fn csv(rows: &[SessionInfo], with_header: bool, out: &mut impl Write) -> io::Result<()> {
     let mut csv = csv::Writer::from_writer(out);
     if with_header {
-        csv.write_record(HEADER).map_err(as_io)?;
+        csv.write_record(SessionInfo::KEYS).map_err(as_io)?;
     }
     for row in rows {
         let texts =
@@ -59,22 +59,6 @@ fn as_io(error: csv::Error) -> io::Error {
         other => io::Error::other(format!("{other:?}")),
     }
 }
-
-const HEADER: [&str; 13] = [
-    "userAgent",
-    "id",
-    "username",
-    "project",
-    "uptime",
-    "clientAddress",
-    "lastComm",
-    "sessionScope",
-    "activePages",
-    "recentBytesSent",
-    "totalBytesSent",
-    "pageIds",
-    "authorized",
-];
 
 /// Writes what could act on a terminal as `\u….`: the same JSON value, in plain sight.
 ///
@@ -138,7 +122,7 @@ mod tests {
     fn csv_is_quoted_and_safe_in_a_spreadsheet() {
         let text = written(|out| csv(&[hostile()], true, out));
         let lines: Vec<_> = text.lines().collect();
-        assert_eq!(lines[0], HEADER.join(","));
+        assert_eq!(lines[0], SessionInfo::KEYS.join(","));
         assert_eq!(
             lines[1],
             r#"'=cmd|'/c calc'!A1,d-1,"a31m""b"", cd",p,1,127.0.0.1,2,designer,1,3,4,"[""a,b""]",true"#

@@ -6,10 +6,14 @@ use std::{
 
 use clap::{Args, ValueEnum};
 use crossterm::terminal;
-use tokio::time;
+use serde_json::{Map, Value};
+use tokio::time::{self, Instant};
 
 use super::{Failure, Outcome, admin::AdminPlane, is_colourful, rows, screen::Screen, table, units::Span};
-use crate::{query_client::QueryClient, session::SessionInfo};
+use crate::{
+    query_client::{QueryClient, Watched},
+    session::SessionInfo,
+};
 
 /// Show who is connected
 #[derive(Debug, Args)]
@@ -23,7 +27,7 @@ pub(super) struct Arguments {
     /// How to write them
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     output: Output,
-    /// Ask again after every so long, such as 2s, until Ctrl-C
+    /// Show them again after every so long, such as 2s, until Ctrl-C
     #[arg(long, value_name = "TIME")]
     watch: Option<Span>,
     #[command(flatten)]
@@ -78,6 +82,64 @@ impl Question {
         rows.sort_by(table::by_user);
         Ok(rows)
     }
+
+    /// The same as a filter.
+    fn filter(&self) -> Value {
+        let asked = [("username[glob]", &self.user), ("project[glob]", &self.project)];
+        let given = asked.into_iter().filter_map(|(name, filter)| Some((name, filter.as_deref()?)));
+        let conditions: Map<_, _> = given
+            .filter(|(_, filter)| !filter.is_empty())
+            .map(|(name, filter)| (name.to_owned(), filter.into()))
+            .collect();
+        conditions.into()
+    }
+}
+
+/// Rows that are shown again and again. What changes is told by the server; nothing else is asked for, but now and then
+/// who was heard last.
+struct Live<'a> {
+    client: &'a mut QueryClient,
+    question: &'a Question,
+    watched: Watched,
+    ticks: time::Interval,
+    asked: Instant,
+}
+
+impl<'a> Live<'a> {
+    /// A heartbeat is no change, so nobody tells of it. This is as often as there is one.
+    const ASK_AGAIN: Duration = Duration::from_secs(15);
+
+    /// What is shown is not much older than the picture, and is not told much more often than shown.
+    const TOLD: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
+
+    async fn begin(
+        client: &'a mut QueryClient,
+        question: &'a Question,
+        every: Duration,
+    ) -> Result<Self, Failure> {
+        let (least, most) = Self::TOLD;
+        let watched = client.watch(&question.filter(), (every / 2).clamp(least, most)).await?;
+        let mut ticks = time::interval(every);
+        ticks.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
+        Ok(Self { client, question, watched, ticks, asked: Instant::now() })
+    }
+
+    /// The rows when it is time to show them, in the order a person looks for.
+    async fn rows(&mut self) -> Result<Vec<SessionInfo>, Failure> {
+        loop {
+            tokio::select! {
+                _ = self.ticks.tick() => break,
+                followed = self.client.follow(&mut self.watched) => followed?,
+            }
+        }
+        if self.asked.elapsed() >= Self::ASK_AGAIN {
+            self.watched.refresh(&self.question.ask(self.client).await?);
+            self.asked = Instant::now();
+        }
+        let mut rows = self.watched.rows();
+        rows.sort_by(table::by_user);
+        Ok(rows)
+    }
 }
 
 async fn watch_sessions(
@@ -89,10 +151,9 @@ async fn watch_sessions(
     if output == Output::Table {
         return watch_table(client, question, every, "headcount sessions").await;
     }
-    let mut ticks = ticks(every);
+    let mut live = Live::begin(client, question, every).await?;
     for n in 0_u64.. {
-        ticks.tick().await;
-        write(&question.ask(client).await?, output, n == 0, &mut io::stdout().lock())?;
+        write(&live.rows().await?, output, n == 0, &mut io::stdout().lock())?;
     }
     Ok(())
 }
@@ -105,10 +166,9 @@ pub(super) async fn watch_table(
     headline: &str,
 ) -> Outcome {
     let mut screen = if io::stdout().is_terminal() { Some(Screen::take()?) } else { None };
-    let mut ticks = ticks(every);
+    let mut live = Live::begin(client, question, every).await?;
     loop {
-        ticks.tick().await;
-        let rows = question.ask(client).await?;
+        let rows = live.rows().await?;
         match &mut screen {
             Some(screen) => {
                 let headline = format!("{headline}  ·  every {}  ·  Ctrl-C ends", Span(every));
@@ -121,12 +181,6 @@ pub(super) async fn watch_table(
             }
         }
     }
-}
-
-fn ticks(every: Duration) -> time::Interval {
-    let mut ticks = time::interval(every);
-    ticks.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
-    ticks
 }
 
 fn write(rows: &[SessionInfo], output: Output, first: bool, out: &mut impl Write) -> Outcome {

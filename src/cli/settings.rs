@@ -1,5 +1,6 @@
 //! What `serve` can be told, by flag, by environment or by file; the first of these that says it wins.
 
+mod admin;
 mod identity;
 mod lists;
 mod tls;
@@ -16,7 +17,7 @@ use serde::Deserialize;
 
 use self::{
     identity::{ForwardedBy, IdentityKind},
-    lists::{address, hosts, origins},
+    lists::{address, origins},
     tls::Certificates,
 };
 use super::{
@@ -105,6 +106,18 @@ pub(super) struct Settings {
     /// The file to which every action of an administrator is appended, as a JSON line
     #[arg(long, env = "HEADCOUNT_AUDIT_LOG", value_name = "FILE")]
     audit_log: Option<PathBuf>,
+    /// The most large lists of which a part is made at a time; others wait, up to request-timeout [default: 8]
+    #[arg(long, env = "HEADCOUNT_MAX_CONCURRENT_LISTS", value_name = "N")]
+    max_concurrent_lists: Option<usize>,
+    /// How long the sessions of one list may take to find; what takes longer is refused [default: 5s]
+    #[arg(long, env = "HEADCOUNT_MAX_LIST_TIME", value_name = "TIME")]
+    max_list_time: Option<Span>,
+    /// How old an answer may be that administrators share who ask the same; at most 10s [default: 0s, everybody their own]
+    #[arg(long, env = "HEADCOUNT_SNAPSHOT_MAX_AGE", value_name = "TIME")]
+    snapshot_max_age: Option<Span>,
+    /// An administrator who takes nothing of an answer for so long is cut [default: 30s]
+    #[arg(long, env = "HEADCOUNT_WRITE_TIMEOUT", value_name = "TIME")]
+    write_timeout: Option<Span>,
     /// Let the admin plane listen on the network with nothing to protect it
     #[arg(long, env = "HEADCOUNT_INSECURE_ADMIN", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     insecure_admin: Option<bool>,
@@ -257,6 +270,10 @@ impl Settings {
             proxy_protocol: self.proxy_protocol.or(file.proxy_protocol),
             admin_tokens: self.admin_tokens.or(file.admin_tokens),
             audit_log: self.audit_log.or(file.audit_log),
+            max_concurrent_lists: self.max_concurrent_lists.or(file.max_concurrent_lists),
+            max_list_time: self.max_list_time.or(file.max_list_time),
+            snapshot_max_age: self.snapshot_max_age.or(file.snapshot_max_age),
+            write_timeout: self.write_timeout.or(file.write_timeout),
             insecure_admin: self.insecure_admin.or(file.insecure_admin),
             max_message_bytes: self.max_message_bytes.or(file.max_message_bytes),
             echo: self.echo.or(file.echo),
@@ -313,13 +330,13 @@ impl Settings {
         let proxies = self.proxies().map_err(Failure::Usage)?;
         let identity = self.identity_config(&proxies).map_err(Failure::Usage)?;
         let clients = ClientsConfig::default();
-        let admin = AdminConfig::default();
         let request_timeout =
             more_than_nothing("request-timeout", self.request_timeout, clients.request_timeout)?;
         let max_message_bytes = self.max_message_bytes.map_or(clients.max_message_bytes, |size| size.0);
         if max_message_bytes == 0 {
             return Err(Failure::Usage("max-message-bytes must be more than 0".to_owned()));
         }
+        let admin = AdminConfig { request_timeout, ..self.admin_config(places.admin)? };
         Ok(Checked {
             listen,
             admin_listen,
@@ -346,17 +363,7 @@ impl Settings {
                     },
                     max_open: places.sessions + places.beside_sessions,
                 },
-                admin: AdminConfig {
-                    tls: certificates.admin,
-                    tokens: self.admin_tokens,
-                    audit_log: self.audit_log,
-                    allowed_origins: origins("admin-allowed-origins", self.admin_allowed_origins)?,
-                    allowed_hosts: hosts(self.allowed_hosts)?,
-                    request_timeout,
-                    max_connections: places.admin,
-                    max_query_sockets: places.admin * 3 / 4,
-                    ..admin
-                },
+                admin: AdminConfig { tls: certificates.admin, ..admin },
                 drain: DrainConfig {
                     spread: span(self.drain_spread, DrainConfig::default().spread),
                     grace_period: span(self.grace_period, DrainConfig::default().grace_period),
@@ -505,6 +512,10 @@ mod tests {
         refused("tls-cert = 'c'", "tls-cert needs tls-key");
         refused("listen = '[::]:8080'", "--identity open");
         refused("max-message-bytes = 0", "max-message-bytes");
+        refused("max-concurrent-lists = 0", "max-concurrent-lists must be more than 0");
+        refused("max-list-time = '0s'", "max-list-time must be more than 0");
+        refused("snapshot-max-age = '11s'", "snapshot-max-age must be 10s at most");
+        refused("write-timeout = '0s'", "write-timeout must be more than 0");
         for bad in ["https://hmi.example/", "hmi.example", "*", "https://*", "null", "https://a@b", ""] {
             refused(&format!("allowed-origins = ['{bad}']"), "allowed-origins");
             refused(&format!("admin-allowed-origins = ['{bad}']"), "admin-allowed-origins");

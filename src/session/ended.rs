@@ -58,9 +58,9 @@ impl EndedRing {
         Self { latest: Mutex::default(), capacity, forgotten: AtomicU64::new(0) }
     }
 
-    pub(super) fn push(&self, ended: EndedSession) {
+    pub(super) fn push(&self, ended: Arc<EndedSession>) {
         let mut latest = self.lock();
-        latest.push_front(Arc::new(ended));
+        latest.push_front(ended);
         if latest.len() > self.capacity {
             latest.pop_back();
             self.forgotten.fetch_add(1, Ordering::Relaxed);

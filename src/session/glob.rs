@@ -8,10 +8,10 @@
 /// assert!(filter.matches("billy") && filter.matches("billy.joe"));
 /// assert!(!filter.matches("Billy") && !filter.matches("uncle billy"));
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Glob(Vec<Token>);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Token {
     Exactly(char),
     AnyOne,
@@ -55,6 +55,12 @@ impl Glob {
         let prefix: String = self.0.iter().map_while(exact).collect();
         let is_whole = self.0.iter().all(|token| exact(token).is_some());
         (prefix, is_whole)
+    }
+
+    /// How many steps each character of a value may take at the worst, besides one: only behind a run is anything tried
+    /// again.
+    pub(super) fn steps_again(&self) -> usize {
+        self.0.iter().skip_while(|token| **token != Token::AnyRun).skip(1).count()
     }
 
     /// Whether the whole `value` fits.

@@ -41,3 +41,22 @@ pub struct SessionInfo {
     /// Whether the identity was verified and still holds.
     pub authorized: bool,
 }
+
+impl SessionInfo {
+    /// The names of the thirteen keys, in their order.
+    pub const KEYS: [&str; 13] = [
+        "userAgent",
+        "id",
+        "username",
+        "project",
+        "uptime",
+        "clientAddress",
+        "lastComm",
+        "sessionScope",
+        "activePages",
+        "recentBytesSent",
+        "totalBytesSent",
+        "pageIds",
+        "authorized",
+    ];
+}

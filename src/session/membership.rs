@@ -62,7 +62,7 @@ impl Membership {
 
     /// Whole messages came from the client: their payload, unmasked and reassembled (PROTOCOL 2.2).
     pub fn messages_came(&self, came: Came) {
-        self.counter.tally().came(came);
+        self.counter.came(came);
     }
 
     /// This connection serves one more page.

@@ -52,10 +52,13 @@
 //!
 //! Read in this order: [`SessionInfo`] is the row an administrator sees; [`Session`] is what the server keeps;
 //! `presence` is its life, as bookkeeping alone; [`Registry`] is all of them; [`Membership`] is one connection's
-//! place in one; [`Glob`] picks some, [`filter`] by any field; [`text`] keeps hostile input harmless.
+//! place in one; [`Glob`] picks some, [`filter`] by any field; [`News`] is what has changed; [`text`] keeps hostile
+//! input harmless.
 
 mod acts;
+mod candidates;
 mod census;
+mod changes;
 mod deadlines;
 mod ended;
 mod ending;
@@ -83,7 +86,9 @@ pub mod text;
 mod token;
 mod who;
 
+pub use candidates::{Candidates, Named};
 pub use census::{Census, CensusOf, Names, State, Traffic};
+pub use changes::{Gone, News};
 pub use ended::EndedSession;
 pub use ending::{EndReason, Leaving, Windows};
 pub use glob::Glob;
@@ -95,7 +100,7 @@ pub use outlet::{FromAdministrator, Order, Outlet, SUBPROTOCOL, control_message}
 pub use presence::{Page, Standing};
 pub use quota::Limits;
 pub(crate) use quota::place_of;
-pub use registry::{Named, Registry};
+pub use registry::Registry;
 pub use rules::{JoinError, OneSessionPerUser, Rules};
 pub use scope::{SessionScope, UnknownScope};
 pub use session::{Identity, Joining, Session};

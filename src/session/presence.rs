@@ -27,6 +27,8 @@ pub(super) struct Presence {
     pub(super) queued_ms: Option<NonZeroU64>,
     /// The pages are others than those that are listed, or whether it is connected is.
     row_changed: bool,
+    /// Something is other than when this was last asked.
+    changed: bool,
     /// Nothing changes any more, and there is no row.
     ended: bool,
 }
@@ -129,7 +131,7 @@ impl Presence {
     pub(super) fn remove_page(&mut self, page_id: &str) -> Option<Vec<Link>> {
         let at = self.pages.iter().position(|page| &*page.id == page_id)?;
         let removed = self.pages.remove(at);
-        self.row_changed = true;
+        self.pages_have_changed();
         let idle = |link: &&Link| {
             removed.connections.contains(&link.number)
                 && self.pages.iter().all(|page| !page.connections.contains(&link.number))
@@ -183,6 +185,7 @@ impl Presence {
         if self.ended {
             return;
         }
+        self.changed = true;
         match self.pages.iter_mut().find(|page| page.id == *page_id) {
             Some(page) => {
                 if !page.connections.contains(&number) {
@@ -208,7 +211,7 @@ impl Presence {
         self.pages[at].connections.retain(|connection| *connection != number);
         if !self.pages[at].is_connected() {
             self.pages.remove(at);
-            self.row_changed = true;
+            self.pages_have_changed();
         }
         true
     }
@@ -217,6 +220,7 @@ impl Presence {
     pub(super) fn navigate(&mut self, page_id: &str, path: Option<Arc<str>>) -> bool {
         let page = self.pages.iter_mut().find(|page| &*page.id == page_id);
         page.is_some_and(|page| {
+            self.changed |= page.path != path;
             page.path = path;
             true
         })
@@ -234,6 +238,7 @@ impl Presence {
             return None;
         }
         let before = self.page_ids();
+        self.changed = true;
         self.connections.retain(|link| link.number != number);
         self.pages.retain_mut(|page| {
             let served = page.connections.contains(&number);
@@ -270,7 +275,9 @@ impl Presence {
         }
         let before = self.page_ids();
         self.pages.retain(|page| page.lost_until_ms.is_none_or(|until| until > now_ms));
-        self.row_changed |= self.pages.len() != before.len();
+        if self.pages.len() != before.len() {
+            self.pages_have_changed();
+        }
         if !self.connections.is_empty() || !self.pages.is_empty() {
             return None;
         }
@@ -302,6 +309,16 @@ impl Presence {
     /// Whether something that is listed is other than when this was last asked.
     pub(super) fn take_row_changed(&mut self) -> bool {
         std::mem::take(&mut self.row_changed)
+    }
+
+    /// Whether anything that is shown is other than when this was last asked.
+    pub(super) fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
+    }
+
+    fn pages_have_changed(&mut self) {
+        self.row_changed = true;
+        self.changed = true;
     }
 
     pub(super) fn page_ids(&self) -> Vec<Arc<str>> {

@@ -1,6 +1,5 @@
 use std::{
     borrow::Borrow,
-    collections::BTreeSet,
     hash::{Hash, Hasher},
     num::NonZeroU64,
     sync::Arc,
@@ -11,6 +10,7 @@ use dashmap::{DashMap, Entry};
 use super::{
     Census, CensusOf, EndReason, EndedSession, Glob, JoinError, Joining, Leaving, Limits, Listing,
     Membership, OneSessionPerUser, Rules, Session, SessionInfo, SessionScope, Who,
+    candidates::{Candidates, Named},
     deadlines::Deadlines,
     ended::EndedRing,
     presence::{ConnectionNumber, End, Presence},
@@ -28,8 +28,8 @@ type Place = (Arc<Session>, ConnectionNumber);
 /// are read from the rows, where sessions lie side by side. See the invariants in the crate's documentation.
 ///
 /// Locks are taken in this order, and none but for a few stores: the map's shard, what is open in one session, then
-/// one of the page of rows, the queue of deadlines or the ring; a newcomer takes the quota's before what is open in
-/// others.
+/// one of the page of rows, the queue of deadlines, the ring or the ended of `changes.rs`; a newcomer takes the quota's
+/// before what is open in others.
 #[derive(Debug)]
 pub struct Registry {
     sessions: DashMap<ById, ()>,
@@ -39,17 +39,6 @@ pub struct Registry {
     ended: EndedRing,
     deadlines: Deadlines,
     rules: Rules,
-}
-
-/// By which names sessions are asked for: `None` is all, and a list is any of them.
-#[derive(Clone, Debug, Default)]
-pub struct Named<'a> {
-    /// Of any of these ids.
-    pub ids: Option<Vec<&'a str>>,
-    /// Of any of these users.
-    pub usernames: Option<Vec<&'a str>>,
-    /// In any of these projects.
-    pub projects: Option<Vec<&'a str>>,
 }
 
 /// A session under its id, which is kept in the session alone.
@@ -241,6 +230,10 @@ impl Registry {
                     return None;
                 }
                 presence.queued_ms.take_if(|queued| queued.get() == at_ms);
+                if live.expires_ms() == at_ms {
+                    // From this moment it is not authorized any more, although nothing was done.
+                    live.place().mark();
+                }
                 let end = presence.expire(now_ms);
                 if end.is_none() {
                     over = self.is_over(live, now_ms);
@@ -270,17 +263,19 @@ impl Registry {
 
     /// Queues a look at the session for when something is to be done with it next.
     fn queue_look(&self, session: &Session, presence: &mut Presence, now_ms: u64) {
+        let later_ms = now_ms.saturating_add(1);
         let next = if presence.is_ended() {
             None
         } else if presence.queued_ms.is_some_and(|queued| queued.get() <= now_ms) {
             // It is due, and whoever deals with it finds out what is next.
             return;
         } else {
+            let expires_ms = Some(session.expires_ms()).filter(|at_ms| (later_ms..u64::MAX).contains(at_ms));
             let ends = [presence.deadline_ms(), self.idle_at_ms(session), self.token_ends_ms(session)];
-            ends.into_iter().flatten().min()
+            ends.into_iter().flatten().chain(expires_ms).min()
         };
         // Never for the moment that is being dealt with, or dealing with it would not end.
-        let next = next.and_then(|at_ms| NonZeroU64::new(at_ms.max(now_ms.saturating_add(1))));
+        let next = next.and_then(|at_ms| NonZeroU64::new(at_ms.max(later_ms)));
         if next != presence.queued_ms {
             self.deadlines.change(session.place().number(), presence.queued_ms, next);
             presence.queued_ms = next;
@@ -304,11 +299,10 @@ impl Registry {
             }
             drop(presence);
             let Some(end) = end else { return false };
-            session.place().unlist(|| {
-                let ended = session.ended(end, now_ms);
-                let last = (ended.reason, ended.counts());
-                self.ended.push(ended);
-                last
+            session.place().unlist(self.rows.changes(), || {
+                let ended = Arc::new(session.ended(end, now_ms));
+                self.ended.push(ended.clone());
+                ended
             });
             true
         });
@@ -414,28 +408,21 @@ impl Registry {
         found
     }
 
-    /// Calls `see` with every session that may be among those named: all of them, and maybe others.
-    ///
-    /// Each was live at some instant during the call and is seen once. Names are looked up, so that few sessions
-    /// among many are found without looking at the others.
-    pub fn candidates(&self, named: &Named<'_>, mut see: impl FnMut(Arc<Session>)) {
+    /// Begins to go through the sessions that may be among those named. Names are looked up, so that few sessions among
+    /// many are found without looking at the others.
+    pub fn candidates(&self, named: &Named<'_>) -> Candidates {
         if let Some(ids) = &named.ids {
-            let ids: BTreeSet<&str> = ids.iter().copied().collect();
-            ids.into_iter().filter_map(|id| self.get(id)).for_each(see);
-            return;
+            return Candidates::of_ids(ids, |id| self.get(id));
         }
         // First: a session that begins after this is left out, so that an id is not seen twice.
         let turn = self.rows.turn();
-        match self.quota.named(named.usernames.as_deref(), named.projects.as_deref()) {
-            Some(places) => {
-                for place in places {
-                    if let Some(session) = self.rows.session_before(place, turn) {
-                        see(session);
-                    }
-                }
-            }
-            None => self.rows.for_each(see),
-        }
+        let places = self.quota.named(named.usernames.as_deref(), named.projects.as_deref());
+        Candidates::at(places, turn)
+    }
+
+    /// The next few of them, maybe none; `None` if there are no more. Takes some microseconds.
+    pub fn next_candidates(&self, candidates: &mut Candidates) -> Option<Vec<Arc<Session>>> {
+        candidates.next(&self.rows)
     }
 
     /// The rows of [`select`](Self::select) at `now_ms`.

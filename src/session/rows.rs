@@ -12,8 +12,9 @@ use std::{
 use compact_str::CompactString;
 
 use super::{
-    Counts, EndReason, Session, Who,
+    Came, EndedSession, Session, Who,
     census::{Census, Gone},
+    changes::{self, Changes, Marks},
     json,
     presence::Presence,
     rate::{Flow, Past},
@@ -33,6 +34,7 @@ pub(super) struct Rows {
     free: Arc<Free>,
     /// The turn of the next session that is listed.
     next_turn: AtomicU64,
+    changes: Arc<Changes>,
 }
 
 /// Places that nobody has.
@@ -46,6 +48,7 @@ pub(super) struct Page {
     tallies: Box<[Tally]>,
     /// What is behind the averages: too rarely used to be in the tallies' lines.
     pasts: Box<[Past]>,
+    marks: Marks,
     /// How many messages were delivered, from when there was one: most clients get none all their life.
     delivered: OnceLock<Box<[AtomicU64]>>,
     listed: Mutex<Listed>,
@@ -68,6 +71,8 @@ pub(super) struct Row {
     /// Sessions are listed in turns: who asks at one turn does not see those of later ones.
     pub(super) turn: u64,
     active_pages: u32,
+    /// Whoever asks for what has changed knows of it.
+    is_told: bool,
     /// It has a connection, and does not only wait for somebody to come back.
     pub(super) is_connected: bool,
     /// A list of texts in JSON. The ids that are made here need no memory of their own.
@@ -96,6 +101,11 @@ impl Counter {
 
     pub(super) fn heard(&self, now_ms: u64) {
         self.tally().heard(now_ms, || &self.page.pasts[usize::from(self.at)]);
+    }
+
+    /// Whole messages came.
+    pub(super) fn came(&self, came: Came) {
+        self.page.came(usize::from(self.at), came);
     }
 }
 
@@ -126,6 +136,7 @@ impl Rows {
             pages.push(Arc::new(Page {
                 tallies: (0..PAGE).map(|_| Tally::default()).collect(),
                 pasts: (0..PAGE).map(|_| Past::default()).collect(),
+                marks: Marks::new(&self.changes),
                 delivered: OnceLock::new(),
                 listed: Mutex::new(Listed { rows: (0..PAGE).map(|_| None).collect(), gone: Gone::default() }),
                 free: self.free.clone(),
@@ -159,14 +170,7 @@ impl Rows {
     /// page, and without a lock.
     pub(super) fn for_each(&self, mut see: impl FnMut(Arc<Session>)) {
         let turn = self.turn();
-        self.for_each_page(|page| {
-            let is_listed = |row: &&Row| row.turn < turn;
-            let sessions: Vec<_> = {
-                let listed = page.listed();
-                listed.rows.iter().flatten().filter(is_listed).map(|row| row.session.clone()).collect()
-            };
-            sessions.into_iter().for_each(&mut see);
-        });
+        self.for_each_page(|page| page.listed_before(turn).into_iter().for_each(&mut see));
     }
 
     fn for_each_page(&self, mut see: impl FnMut(&Page)) {
@@ -179,6 +183,12 @@ impl Rows {
     /// Counts everybody, page by page.
     pub(super) fn count(&self, census: &mut Census, now_ms: u64) {
         self.for_each_page(|page| page.count(census, now_ms));
+    }
+
+    /// The sessions that are listed in the page of this place, unless they are listed since that turn; `None` if there
+    /// is no such page.
+    pub(super) fn listed(&self, first: Number, turn: u64) -> Option<Vec<Arc<Session>>> {
+        Some(self.page(first)?.listed_before(turn))
     }
 
     /// The turn that is next: sessions of lower ones are listed already.
@@ -195,6 +205,7 @@ impl Rows {
             began_ms: session.began_ms(),
             turn: 0,
             active_pages: 0,
+            is_told: false,
             is_connected: false,
             page_ids: CompactString::const_new("[]"),
         };
@@ -203,10 +214,48 @@ impl Rows {
         row.turn = self.next_turn.fetch_add(1, Ordering::AcqRel);
         listed.rows[place.at()] = Some(row);
         listed.gone.begun += 1;
+        place.mark();
+    }
+
+    pub(super) fn changes(&self) -> &Changes {
+        &self.changes
+    }
+
+    /// Whoever asks for what has changed is about to look at all sessions.
+    pub(super) fn tell_all(&self) {
+        for first in (0..).step_by(PAGE) {
+            let Some(page) = self.page(first) else { return };
+            page.listed().rows.iter_mut().flatten().for_each(|row| row.is_told = true);
+        }
+    }
+
+    /// Takes the marks away, and tells which sessions are there.
+    pub(super) fn tell_marked(&self, told: &mut Vec<Arc<Session>>) {
+        for first in (0..).step_by(PAGE) {
+            let Some(page) = self.page(first) else { return };
+            let mut marked = page.marks.take().peekable();
+            if marked.peek().is_none() {
+                continue;
+            }
+            let mut listed = page.listed();
+            for at in marked {
+                if let Some(row) = &mut listed.rows[at] {
+                    row.is_told = true;
+                    told.push(row.session.clone());
+                }
+            }
+        }
     }
 }
 
 impl Page {
+    /// The sessions that are listed here, unless they are listed since that turn.
+    fn listed_before(&self, turn: u64) -> Vec<Arc<Session>> {
+        let listed = self.listed();
+        let before = listed.rows.iter().flatten().filter(|row| row.turn < turn);
+        before.map(|row| row.session.clone()).collect()
+    }
+
     /// The rows of this page. Whoever holds them takes no other lock.
     pub(super) fn listed(&self) -> MutexGuard<'_, Listed> {
         // What is done under it is storing whole rows, and adding to what is gone.
@@ -228,6 +277,10 @@ impl Page {
 
     fn delivered(&self, at: usize) -> u64 {
         self.delivered.get().map_or(0, |delivered| delivered[at].load(Ordering::Relaxed))
+    }
+
+    fn came(&self, at: usize, came: Came) {
+        self.tallies[at].came(came, || self.marks.count(at));
     }
 
     /// Writes what is in one of the places as a row of `getSessionInfo`.
@@ -279,11 +332,21 @@ impl Place {
         self.tally().flow(self.past())
     }
 
+    /// Whole messages came.
+    pub(super) fn came(&self, came: Came) {
+        self.page.came(self.at(), came);
+    }
+
     /// A whole message was delivered.
     pub(super) fn went(&self, bytes: u64) {
-        self.tally().went(bytes);
+        self.tally().went(bytes, || self.page.marks.count(self.at()));
         let none = || (0..PAGE).map(|_| AtomicU64::default()).collect();
         self.page.delivered.get_or_init(none)[self.at()].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Something else of the session has changed.
+    pub(super) fn mark(&self) {
+        self.page.marks.set(self.at());
     }
 
     /// What is open in the session has changed. Does nothing if it is not listed.
@@ -298,13 +361,15 @@ impl Place {
         Counter { page: self.page.clone(), at: self.at() as u8 }
     }
 
-    /// The session is listed no more; `remember` is called before anybody can see that, and answers why it ended and
-    /// what was counted of it in the end.
-    pub(super) fn unlist(&self, remember: impl FnOnce() -> (EndReason, Counts)) {
+    /// The session is listed no more; `remember` is called before anybody can see that.
+    pub(super) fn unlist(&self, changes: &Changes, remember: impl FnOnce() -> Arc<EndedSession>) {
         let mut listed = self.page.listed();
-        let (reason, counts) = remember();
-        listed.gone.add(reason, &counts, self.page.delivered(self.at()));
+        let ended = remember();
+        listed.gone.add(ended.reason, &ended.counts(), self.page.delivered(self.at()));
         let row = listed.rows[self.at()].take();
+        if let Some(Row { session, is_told, .. }) = &row {
+            changes.end(|| changes::Gone { session: session.clone(), ended, was_told: *is_told });
+        }
         drop(listed);
         drop(row);
     }

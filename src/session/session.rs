@@ -88,6 +88,11 @@ impl Session {
         self.began_ms
     }
 
+    /// A small number, which no other session has for as long as this one is held.
+    pub fn number(&self) -> u32 {
+        self.place.number()
+    }
+
     pub(super) fn place(&self) -> &Place {
         &self.place
     }
@@ -104,7 +109,7 @@ impl Session {
 
     /// Whole messages came from the client: their payload, unmasked and reassembled (PROTOCOL 2.2).
     pub fn messages_came(&self, came: Came) {
-        self.place.tally().came(came);
+        self.place.came(came);
     }
 
     /// One whole message of so many bytes came.
@@ -143,6 +148,7 @@ impl Session {
     /// The user did something (PROTOCOL 2.5, `activity`).
     pub fn user_acted(&self, now_ms: u64) {
         self.place.tally().acted(now_ms);
+        self.place.mark();
     }
 
     /// When the user last did something, if ever; in milliseconds of the server's clock.
@@ -291,6 +297,9 @@ impl Drop for Open<'_> {
         // One that has ended keeps its last row until it has none, or it would be seen without its pages.
         if self.presence.take_row_changed() && !self.presence.is_ended() {
             self.place.relist(&self.presence);
+        }
+        if self.presence.take_changed() {
+            self.place.mark();
         }
     }
 }

@@ -85,21 +85,26 @@ impl Tally {
         self.expires_ms.store(u64::MAX, Ordering::Relaxed);
     }
 
-    /// Whole messages came.
-    pub(super) fn came(&self, came: Came) {
+    /// Whole messages came. `note` is called once whoever reads the counts would wait.
+    #[inline]
+    pub(super) fn came(&self, came: Came, note: impl FnOnce()) {
         if came.messages == 0 {
             return;
         }
         self.write(|| {
+            note();
             self.recent_bytes_sent.store(came.newest, Ordering::Relaxed);
             add(&self.total_bytes_sent, came.bytes);
             add(&self.messages_sent, came.messages);
         });
     }
 
-    /// A whole message was delivered.
-    pub(super) fn went(&self, bytes: u64) {
-        self.write(|| add(&self.bytes_received, bytes));
+    /// A whole message was delivered; `note` as above.
+    pub(super) fn went(&self, bytes: u64, note: impl FnOnce()) {
+        self.write(|| {
+            note();
+            add(&self.bytes_received, bytes);
+        });
     }
 
     /// The counts, all of one moment.
@@ -201,11 +206,12 @@ impl Tally {
         let mut tries = 0;
         let turn = loop {
             let turn = self.turn.load(Ordering::Relaxed);
-            // Acquire: what the last writer stored is what is added to.
+            // Acquire: what the last writer stored is what is added to. And in one order with the marks that are made
+            // while the turn is odd (`changes.rs`).
             let is_ours = turn.is_multiple_of(2)
                 && self
                     .turn
-                    .compare_exchange_weak(turn, turn.wrapping_add(1), Ordering::Acquire, Ordering::Relaxed)
+                    .compare_exchange_weak(turn, turn.wrapping_add(1), Ordering::SeqCst, Ordering::Relaxed)
                     .is_ok();
             if is_ours {
                 break turn;

@@ -95,6 +95,8 @@ pub(crate) fn designer(server: &Server, project: &str, id: &str) -> RawSocket {
 enum Limits {
     /// It shows what the token's holder sees: no address without `pii`, and nobody of another project.
     Shown,
+    /// The same, for as long as they stay to be told.
+    Watched,
     /// It tells of nobody, but of all projects: whose token is of one is refused.
     Whole,
     /// It is for one session by its id: those of other projects are not there.
@@ -105,17 +107,20 @@ enum Limits {
 
 /// Every way in by HTTP that needs a token: method, route, what is asked, the scope, and what becomes of limits. `ID` is
 /// a designer of the project q.
-const PATHS: [(&str, &str, &str, &str, Limits); 17] = {
-    use Limits::{ById, Shown, Whole};
+const PATHS: [(&str, &str, &str, &str, Limits); 20] = {
+    use Limits::{ById, Shown, Watched, Whole};
     [
         ("GET", "/api/v1/stats", "", "read", Shown),
         ("GET", "/metrics", "", "metrics", Whole),
         ("GET", "/api/v1/session-info", "", "read", Shown),
+        ("GET", "/api/v1/history", "?username[ne]=x", "read", Shown),
+        ("GET", "/api/v1/nodes", "", "read", Shown),
         ("GET", "/api/v1/sessions", "", "read", Shown),
         ("GET", "/api/v1/sessions", "?clientAddress=127.0.0.1&limit=1&search=q&fields=id", "read", Shown),
         ("DELETE", "/api/v1/sessions", "?sessionId=ID", "kick", ById),
         ("GET", "/api/v1/sessions/{id}", "", "read", ById),
         ("GET", "/api/v1/sessions/{id}/pages", "", "read", ById),
+        ("GET", "/api/v1/events", "?clientAddress=127.0.0.1&search=q", "read", Watched),
         ("GET", "/data/perspective/api/v1/sessions", "", "read", Shown),
         ("DELETE", "/data/perspective/api/v1/sessions", "?sessionId=ID", "kick", ById),
         ("GET", "/data/perspective/api/v1/sessions/", "?userAgent[cn]=x", "read", Shown),
@@ -130,15 +135,19 @@ const PATHS: [(&str, &str, &str, &str, Limits); 17] = {
 
 /// Every method of JSON-RPC, and every way to say whom it is for.
 fn calls() -> Vec<(&'static str, Value, &'static str, Limits)> {
-    use Limits::{ByFilter, ById, Shown};
+    use Limits::{ByFilter, ById, Shown, Watched};
     let (mine, all) = (json!({"id": "ID"}), json!({"clientAddress": "127.0.0.1"}));
     vec![
         ("getSessionInfo", json!([]), "read", Shown),
         ("getHistory", json!({}), "read", Shown),
         ("getStats", json!({}), "read", Shown),
+        ("getNodes", json!({}), "read", Shown),
         ("listSessions", json!({}), "read", Shown),
         ("listSessions", json!({"filter": all, "search": "1", "sortBy": "asc(id)"}), "read", Shown),
         ("listSessions", json!({"limit": 0}), "read", Shown),
+        ("watchSessions", json!({"filter": all, "search": "1"}), "read", Watched),
+        ("watchSessions", json!({}), "read", Watched),
+        ("unwatchSessions", json!({"watchId": "w1"}), "read", Watched),
         ("closeSession", json!({"filter": all, "dryRun": true}), "kick", ByFilter),
         ("closeSession", json!({"filter": {}, "all": true, "dryRun": true}), "kick", ByFilter),
         ("closeSession", json!({"filter": mine}), "kick", ByFilter),
@@ -190,6 +199,8 @@ fn no_path_of_the_admin_plane_forgets_the_limits_of_a_token() {
         };
         assert_eq!(ask(method, "", id).status, 401, "{what}");
         refused(kinds.without(scope), &format!("the scope {scope}"));
+        // What is told has no end to wait for; `watching.rs` says what it shows.
+        let method = if limits == Limits::Watched { "HEAD" } else { method };
         if limits == Limits::ById {
             assert_eq!(ask(method, &bearer(&kinds.bound), id).status, 404, "{what}");
             for (token, project, id) in [(&kinds.bound, "p", "own"), (&kinds.masked, "q", "seen")] {
@@ -268,8 +279,16 @@ fn no_method_of_json_rpc_forgets_the_limits_of_a_token() {
         assert_eq!(request(server.admin, "POST", "/query", headers, &body).status, 401, "{what}");
         let by_socket = |token: &str| -> Value {
             let mut socket = RawSocket::open_with(server.admin, "/query", &bearer(token));
+            if method == "unwatchSessions" {
+                socket.send(TEXT, br#"{"jsonrpc":"2.0","id":1,"method":"watchSessions"}"#);
+                socket.receive().unwrap();
+            }
             socket.send(TEXT, body.as_bytes());
             serde_json::from_slice(&socket.receive().unwrap().1).unwrap()
+        };
+        let answer = |token: &str| match limits {
+            Limits::Watched => by_socket(token),
+            _ => call(&server, token, method, &asked(id)),
         };
         let refused = |token: &str, code: i32, says: &str| {
             for answer in [call(&server, token, method, &asked(id)), by_socket(token)] {
@@ -283,10 +302,10 @@ fn no_method_of_json_rpc_forgets_the_limits_of_a_token() {
             (designer(&server, "p", &id), call(&server, &kinds.bound, method, &asked(&id))["result"].clone())
         };
         match limits {
-            Limits::Shown | Limits::Whole => {
-                let masked = call(&server, &kinds.masked, method, &asked(id));
+            Limits::Shown | Limits::Whole | Limits::Watched => {
+                let masked = answer(&kinds.masked);
                 assert!(masked["error"].is_null() && !masked.to_string().contains("127.0.0.1"), "{masked}");
-                let bound = call(&server, &kinds.bound, method, &asked(id)).to_string();
+                let bound = answer(&kinds.bound).to_string();
                 assert!(!bound.contains("error") && is_of_nobody(&bound), "{what}: {bound}");
             }
             Limits::ById => {
@@ -305,7 +324,7 @@ fn no_method_of_json_rpc_forgets_the_limits_of_a_token() {
         }
         end(&server, &kinds, &format!("own{n}"));
         client.barrier();
-        let answer = call(&server, &kinds.full, method, &asked(id));
+        let answer = answer(&kinds.full);
         assert!(answer["error"].is_null() && !answer["result"].is_null(), "{what}: {answer}");
     }
     // Every method is in the table.

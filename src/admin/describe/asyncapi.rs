@@ -143,6 +143,18 @@ impl Gathered {
             }
             self.operations.insert(call.name.to_owned(), operation);
         }
+        for (name, says, payload) in calls::notifications(schemas) {
+            let component = json!({"$ref": format!("#/components/messages/{name}")});
+            references.insert(name.to_owned(), component);
+            self.messages.insert(name.to_owned(), json!({"name": name, "summary": says, "payload": payload}));
+            let operation = json!({
+                "action": "send",
+                "channel": {"$ref": "#/channels/query"},
+                "summary": says,
+                "messages": [{"$ref": format!("#/channels/query/messages/{name}")}],
+            });
+            self.operations.insert(name.to_owned(), operation);
+        }
         let described = json!({
             "address": "/query",
             "title": "JSON-RPC 2.0",

@@ -14,8 +14,9 @@ use crate::{
         item::Fields,
         listing::{Items, ListSessions, Metadata},
         methods::SessionInfoFilters,
-        rpc,
+        nodes, rpc,
         stats::Stats,
+        watch::{ClosedItem, UnwatchSessions, WatchSessions},
     },
     config::tokens::Scope,
     edge::schemas::Schemas,
@@ -69,6 +70,53 @@ pub(super) const CALLS: &[Call] = &[
             let asked = json!({"filter": {"username[sw]": "bil"}, "sortBy": "desc(uptime)", "limit": 10});
             (asked, super::routes::list_example(10))
         },
+    },
+    Call {
+        name: "watchSessions",
+        summary: "The live sessions, and from then on what changes",
+        says: "On the WebSocket alone. What changes comes as `sessionsChanged`, at most every `intervalMs`: take out \
+               what is closed, then put in what is opened and changed. Whoever is too slow gets one `resync`.",
+        takes: |schemas| by_name(&schemas.read::<WatchSessions>()),
+        answers: |schemas| {
+            let mut answer = watched(schemas, &["watchId", "revision", "items", "metadata"]);
+            answer["properties"]["metadata"] = json!({
+                "type": "object",
+                "properties": {
+                    "total": {"type": "integer"}, "matching": {"type": "integer"},
+                    "intervalMs": {"type": "integer"}, "takenAt": {"type": "string", "format": "date-time"},
+                    "complete": {"type": "boolean"},
+                    "nodes": {"type": "array", "items": {"type": "object"}},
+                },
+                "required": ["total", "matching", "intervalMs", "takenAt", "complete", "nodes"],
+            });
+            answer
+        },
+        example: || {
+            let mut list = super::routes::list_example(100);
+            let metadata = json!({
+                "total": 1, "matching": 1, "intervalMs": 1_000, "takenAt": list["metadata"]["takenAt"],
+                "complete": true, "nodes": list["metadata"]["nodes"],
+            });
+            let items = list["items"].take();
+            let answer = json!({"watchId": "w1", "revision": 1, "items": items, "metadata": metadata});
+            (json!({"filter": {"project": "plant"}}), answer)
+        },
+    },
+    Call {
+        name: "unwatchSessions",
+        summary: "Ends a watch",
+        says: "Nothing is told of it any more.",
+        takes: |schemas| by_name(&schemas.read::<UnwatchSessions>()),
+        answers: |_| json!({"type": "object", "properties": {"watchId": {"type": "string"}}, "required": ["watchId"]}),
+        example: || (json!({"watchId": "w1"}), json!({"watchId": "w1"})),
+    },
+    Call {
+        name: "getNodes",
+        summary: "The servers that answer together",
+        says: "This one alone.",
+        takes: |schemas| by_name(&schemas.read::<NoParameters>()),
+        answers: |schemas| schemas.written::<Vec<nodes::Node>>(),
+        example: || (json!({}), nodes_example()),
     },
     Call {
         name: "getHistory",
@@ -247,7 +295,57 @@ fn session_info_filters(schemas: &mut Schemas) -> Value {
     json!({"anyOf": [by_position, named, {"type": "null"}]})
 }
 
-fn history_example() -> Value {
+/// What a watcher is told, with these members.
+fn watched(schemas: &mut Schemas, members: &[&str]) -> Value {
+    let items = json!({"type": "array", "items": schemas.written::<Item>()});
+    let closed = schemas.written::<Vec<ClosedItem<'_>>>();
+    let properties = members.iter().map(|name| {
+        let schema = match *name {
+            "watchId" => json!({"type": "string", "description": "The watch, on this socket."}),
+            "revision" => json!({"type": "integer", "description": "It grows; not every number is used."}),
+            "closed" => closed.clone(),
+            _ => items.clone(),
+        };
+        ((*name).to_owned(), schema)
+    });
+    json!({"type": "object", "properties": serde_json::Map::from_iter(properties), "required": members})
+}
+
+/// The notifications that a watcher gets: the name of each, what it is, and its schema.
+pub(super) fn notifications(schemas: &mut Schemas) -> [(&'static str, &'static str, Value); 2] {
+    let mut notification = |name: &'static str, members: &[&str]| {
+        let params = watched(schemas, members);
+        let schema = json!({
+            "type": "object",
+            "properties": {"jsonrpc": {"const": "2.0"}, "method": {"const": name}, "params": params},
+            "required": ["jsonrpc", "method", "params"],
+        });
+        schemas.name(name, schema)
+    };
+    [
+        (
+            "sessionsChanged",
+            "What has changed since the last.",
+            notification("sessionsChanged", &["watchId", "revision", "opened", "changed", "closed"]),
+        ),
+        (
+            "resync",
+            "Everything, for a watcher that was too slow.",
+            notification("resync", &["watchId", "revision", "items"]),
+        ),
+    ]
+}
+
+/// The answer to `getNodes`.
+pub(super) fn nodes_example() -> Value {
+    json!([{
+        "name": "local", "answered": true, "version": "0.1.0", "startedAt": "2026-01-31T08:29:58.012Z",
+        "uptimeMs": 6_588, "sessions": 1,
+    }])
+}
+
+/// A list of one session that has ended.
+pub(super) fn history_example() -> Value {
     let item = json!({
         "id": "42dacef9-563e-4981-99f8-4bad27f57fed", "username": "billy", "project": "plant",
         "sessionScope": "browser", "clientAddress": "192.0.2.7", "userAgent": "", "authorized": false,

@@ -27,7 +27,7 @@ pub(super) fn document(needs_token: bool) -> Value {
         let operation = operation(route, needs_token, &mut schemas);
         paths.entry(route.path).or_insert_with(|| json!({}))[route.method] = operation;
         for parameter in route.takes {
-            parameters.insert(parameter.name().to_owned(), parameter.describe(&mut schemas));
+            parameters.insert(parameter.key().to_owned(), parameter.describe(&mut schemas));
         }
     }
     let responses: Map<_, _> =
@@ -88,7 +88,7 @@ fn operation(route: &Route, needs_token: bool, schemas: &mut Schemas) -> Value {
     }
     if !route.takes.is_empty() {
         let takes =
-            route.takes.iter().map(|parameter| format!("#/components/parameters/{}", parameter.name()));
+            route.takes.iter().map(|parameter| format!("#/components/parameters/{}", parameter.key()));
         operation["parameters"] = takes.map(|parameter| json!({"$ref": parameter})).collect();
     }
     if route.id == "query" {

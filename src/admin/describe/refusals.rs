@@ -179,7 +179,8 @@ pub(super) const OVERLOADED: Refused = Refused {
     says: "Too much is being answered already (`--max-concurrent-lists`).",
     codes: &[
         ("overloaded", "too many large answers are being made"),
-        ("too_many_query_sockets", "no further query socket is let in"),
+        ("too_many_query_sockets", "no further query socket or stream of events is let in"),
+        ("too_many_watches", "there are as many watches as may be"),
     ],
     header: Some(RETRY_AFTER),
 };

@@ -3,9 +3,9 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    calls::ANSWER,
+    calls::{ANSWER, history_example, nodes_example},
     items::{self, Designer, Item, SomeOfItem},
-    parameters::{DELETED, IGNITION_LISTED, LISTED, Parameter},
+    parameters::{DELETED, ENDED, IGNITION_LISTED, LISTED, Parameter, WATCHED},
     refusals::{
         self, DRAINING, IGNITION_NOT_FOUND, NOT_ACCEPTABLE, NOT_FOUND, OVERLOADED, Refused, TIMEOUT,
         TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, UPGRADE_REQUIRED,
@@ -14,8 +14,10 @@ use super::{
 use crate::{
     admin::{
         actions::Terminated,
+        history,
         item::{Column, Fields, NODE, ShownPage},
         listing::{DEFAULT_LIMIT, IgnitionMetadata, IgnitionPage, Items, Metadata, PagesMetadata},
+        nodes,
         stats::Stats,
     },
     config::tokens::Scope,
@@ -162,6 +164,52 @@ pub(super) const ROUTES: &[Route] = &[
             ok("The pages.", pages, Some(example))
         },
         refuses: &[&NOT_FOUND],
+    },
+    Route {
+        path: "/api/v1/events",
+        method: "get",
+        id: "watchSessions",
+        tag: "sessions",
+        summary: "The live sessions, and from then on what changes, as Server-Sent Events",
+        says: "The data of `snapshot`, the first event, is as the answer of watchSessions (`/asyncapi.json`), that of \
+               `change` and `resync` as what a watch is told, all without `watchId`; the id of an event is its revision.",
+        needs: READ,
+        takes: WATCHED,
+        answers: |_| {
+            let content = json!({"text/event-stream": {"schema": {"type": "string"}}});
+            json!({"description": "The events; the stream ends with the server or the token.", "content": content})
+        },
+        refuses: &[&OVERLOADED],
+    },
+    Route {
+        path: "/api/v1/history",
+        method: "get",
+        id: "getHistory",
+        tag: "sessions",
+        summary: "Sessions that have ended, the newest first",
+        says: "Out of the last `--max-ended`, with the reason and the final totals.",
+        needs: READ,
+        takes: ENDED,
+        answers: |schemas| {
+            let list = schemas.written::<Items<history::Item<'_>, history::Metadata>>();
+            ok("The sessions that match.", list, Some(history_example()))
+        },
+        refuses: &[&OVERLOADED],
+    },
+    Route {
+        path: "/api/v1/nodes",
+        method: "get",
+        id: "getNodes",
+        tag: "figures",
+        summary: "The servers that answer together",
+        says: "This one alone.",
+        needs: READ,
+        takes: &[],
+        answers: |schemas| {
+            let nodes = schemas.written::<Vec<nodes::Node>>();
+            ok("The servers.", nodes, Some(nodes_example()))
+        },
+        refuses: &[],
     },
     Route {
         path: "/api/v1/stats",

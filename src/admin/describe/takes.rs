@@ -65,6 +65,11 @@ stands_for!(
     filter::<history::Column>(Written::Json)
 );
 stands_for!(
+    /// The same in a URL.
+    EndedFilterInQuery,
+    filter::<history::Column>(Written::Query)
+);
+stands_for!(
     /// The order of a list.
     LiveOrder,
     order::<Column>()

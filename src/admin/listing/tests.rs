@@ -1,3 +1,5 @@
+mod differential;
+
 use std::{collections::BTreeSet, time::Duration};
 
 use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
@@ -5,12 +7,17 @@ use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
 use super::*;
 use crate::{
     admin::{
-        audit::Audit, caller::Caller, figures::Figures, item::Keyed, source::Workshop, view::tests::token,
+        audit::Audit,
+        caller::Caller,
+        figures::Figures,
+        item::Keyed,
+        source::Workshop,
+        view::{View, tests::token},
     },
     config::tokens::{AdminToken, Scope},
     edge::clock::Clock,
     session::{
-        Came, Joining, Membership, Registry, Rules,
+        Came, Joining, Membership, Registry, Rules, SessionScope,
         tests::{close, joining},
     },
 };
@@ -26,6 +33,7 @@ fn methods_of(token: Option<AdminToken>) -> Methods {
         clock: Clock::start(),
         workshop: Workshop::new(1, Duration::from_secs(1)),
         snapshots: Arc::default(),
+        watches: None,
         caller: Caller::new(([127, 0, 0, 1], 1).into(), token.map(Arc::new)),
         audit: Audit::new(None),
         figures: Figures::nothing(),
@@ -256,6 +264,92 @@ fn csv_is_quoted_ended_and_safe() {
     assert!(!source.write_part(&mut out));
     let expected = "id,username,project,pageIds,rttMs\r\nd-1,'=1+1,\"a \"\"b\"\", c\",\"[\"\"p1\"\"]\",\r\n";
     assert_eq!(String::from_utf8(out).unwrap(), expected);
+}
+
+#[test]
+fn a_hostile_pattern_gives_way_and_is_never_held_against_sessions_on_a_socket_s_thread() {
+    const LIGHT: usize = 1024;
+    let mut random = StdRng::seed_from_u64(10);
+    let methods = methods();
+    let _members: Vec<_> = (0..200)
+        .map(|n| {
+            let mut newcomer = joining(&format!("s{n}"), "ann", "plant");
+            let letters: String = (0..512).map(|_| if random.random_bool(0.5) { 'a' } else { 'b' }).collect();
+            newcomer.identity.user_agent = letters.into();
+            methods.registry.join(newcomer, 0).unwrap()
+        })
+        .collect();
+    let source = |filter: Value| {
+        let asked: ListSessions = serde_json::from_value(json!({"filter": filter})).unwrap();
+        list(&methods, asked.read().unwrap(), Shape::Json).unwrap()
+    };
+    assert!(source(json!({"userAgent[cn]": "b"})).looks() <= LIGHT, "made where it is asked for");
+    // Of the states of its automaton there are more than particles in the universe.
+    let hostile = ["a[ab]{300}c", "b[ab]{300}c", "a[ab]{299}c", "b[ab]{299}c"];
+    let mut hostile = source(json!({"userAgent[rgx]": hostile}));
+    assert!(hostile.looks() > LIGHT);
+    let (mut steps, mut out) = (0, Vec::new());
+    while hostile.write_part(&mut out) {
+        assert!(out.is_empty());
+        steps += 1;
+    }
+    assert!(steps > 3, "{steps}");
+    assert!(out.starts_with(br#"{"items":[],"metadata":{"total":200,"matching":0,"#));
+}
+
+#[test]
+fn a_hundred_who_ask_the_same_at_once_cost_one_selection() {
+    let mut random = StdRng::seed_from_u64(11);
+    let methods = methods();
+    let _members: Vec<_> = (0..600).map(|n| join(&methods, &format!("s{n:03}"), &mut random)).collect();
+    let source = |shape, asked: Value| {
+        let asked: ListSessions = serde_json::from_value(asked).unwrap();
+        list(&methods, asked.read().unwrap(), shape).unwrap()
+    };
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_time().build().unwrap();
+    let workshop = Workshop::new(2, Duration::from_secs(60));
+    let answers = |shape, asked: Value| {
+        let asking: Vec<_> = (0..100)
+            .map(|_| {
+                let (mut source, workshop) = (Some(source(shape, asked.clone())), workshop.clone());
+                runtime.spawn(async move {
+                    let (mut out, mut is_first) = (Vec::new(), true);
+                    while source.is_some() {
+                        let mut part = Vec::new();
+                        workshop.make_part(&mut source, is_first, &mut part).await.unwrap();
+                        out.extend(part);
+                        is_first = false;
+                    }
+                    out
+                })
+            })
+            .collect();
+        runtime.block_on(futures::future::join_all(asking)).into_iter().map(Result::unwrap).collect()
+    };
+    let turns = || methods.snapshots.lists.turns();
+    let asked = json!({"sortBy": "desc(totalBytesSent)", "maxAgeMs": 10_000, "limit": 10});
+    let pages: Vec<Vec<u8>> = answers(Shape::Json, asked);
+    let page: Value = serde_json::from_slice(&pages[0]).unwrap();
+    for other in &pages {
+        let other: Value = serde_json::from_slice(other).unwrap();
+        assert_eq!((ids(&other), &other["metadata"]), (ids(&page), &page["metadata"]));
+    }
+    assert_eq!((turns(), ids(&page).len()), (1, 10));
+    // Of the same question, another form and all of it: the same selection.
+    let whole: Vec<Vec<u8>> =
+        answers(Shape::Ndjson, json!({"sortBy": "desc(totalBytesSent)", "maxAgeMs": 10_000, "limit": -1}));
+    let lines = |text: &Vec<u8>| text.iter().filter(|byte| **byte == b'\n').count();
+    assert!(whole.iter().all(|whole| lines(whole) == 600));
+    assert_eq!(turns(), 1);
+    let _: Vec<Vec<u8>> = answers(Shape::Ndjson, json!({"filter": {"username": "ann"}, "maxAgeMs": 10_000}));
+    assert_eq!(turns(), 2, "another question");
+    let _: Vec<Vec<u8>> = answers(Shape::Json, json!({"limit": 10}));
+    assert_eq!(turns(), 2, "nobody asked for less than the newest");
+    let alone = Question::default();
+    let of = |project| View::of(Some(&token(&[Scope::Read], project)));
+    let keys = [View::of(None), of(None), of(Some("p"))].map(|view| Key::new(&view, &alone, ""));
+    assert!(keys[0] != keys[1] && keys[1] != keys[2], "who sees less shares with nobody who sees more");
 }
 
 #[test]

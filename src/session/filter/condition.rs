@@ -91,6 +91,21 @@ impl Test {
         wanted.iter().map(Scalar::as_text).collect()
     }
 
+    /// How many microseconds it may take at the worst to hold it against a value, about: a text of 512 characters that
+    /// was made for it. What has no pattern and no long list of parts takes none.
+    pub(super) fn worst_us(&self) -> usize {
+        /// Networks or parts of texts.
+        const PARTS_PER_US: usize = 16;
+        const REGEX_US: usize = 5_000;
+        match self {
+            Self::Among(_) | Self::NotAmong(_) | Self::Beyond(..) => 0,
+            Self::Within(networks) => networks.len() / PARTS_PER_US,
+            Self::Part(_, parts) => parts.len() / PARTS_PER_US,
+            Self::Globs(globs) => globs.iter().map(Glob::steps_again).sum(),
+            Self::Regexes(regexes) => regexes.len() * REGEX_US,
+        }
+    }
+
     /// Whether the value passes.
     pub(super) fn passes(&self, value: Value<'_>) -> bool {
         match self {

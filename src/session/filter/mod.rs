@@ -224,6 +224,16 @@ impl<F: Field> Filter<F> {
         tests.filter_map(|(_, test)| test.texts()).min_by_key(Vec::len)
     }
 
+    /// How many microseconds it may take at the worst to hold it against a record, about.
+    pub fn worst_us(&self) -> usize {
+        self.0.iter().map(|(_, test)| test.worst_us()).sum()
+    }
+
+    /// The fields that there are conditions on.
+    pub fn fields(&self) -> impl Iterator<Item = F> {
+        self.0.iter().map(|(field, _)| *field)
+    }
+
     /// Whether the record passes every condition.
     pub fn matches<R: Record<Field = F>>(&self, record: &R) -> bool {
         self.0.iter().all(|(field, test)| test.passes(record.value(*field)))

@@ -32,6 +32,12 @@ impl Search {
         self.0.is_empty()
     }
 
+    /// How many microseconds it may take at the worst to look for it in a record, about: one with many long pages.
+    pub fn worst_us(&self) -> usize {
+        const TERM_US: usize = 20;
+        self.0.len() * TERM_US
+    }
+
     /// Whether every term occurs in the record.
     pub fn matches<R: Record>(&self, record: &R) -> bool {
         let is_text = |kind| matches!(kind, Kind::Text | Kind::Texts | Kind::Address);

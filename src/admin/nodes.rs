@@ -1,0 +1,54 @@
+//! The servers that answer together (PROTOCOL 3.1, `getNodes`): this one alone.
+
+use axum::extract::{Extension, Request};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::{
+    http::{Answer, ok},
+    item::NODE,
+    methods::Methods,
+    rest::only,
+};
+use crate::config::tokens::Scope;
+
+/// A server among those that answer.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "Server")]
+pub(super) struct Node {
+    /// Its name.
+    name: &'static str,
+    /// Whether it has answered.
+    answered: bool,
+    /// The version of its program.
+    version: &'static str,
+    /// When it started.
+    #[schemars(extend("format" = "date-time"))]
+    started_at: String,
+    /// How long ago that is, in milliseconds.
+    uptime_ms: u64,
+    /// Those that the caller sees.
+    sessions: usize,
+}
+
+/// Every server there is.
+pub(super) fn get_nodes(methods: &Methods) -> Vec<Node> {
+    let Methods { registry, clock, caller, .. } = methods;
+    vec![Node {
+        name: NODE,
+        answered: true,
+        version: env!("CARGO_PKG_VERSION"),
+        started_at: clock.rfc3339(0),
+        uptime_ms: clock.now_ms(),
+        sessions: caller.view().live(registry),
+    }]
+}
+
+/// The same over HTTP.
+pub(super) async fn nodes(Extension(methods): Extension<Methods>, request: Request) -> Answer {
+    methods.caller.must_have(Scope::Read)?;
+    only(request.uri(), &[])?;
+    let nodes = serde_json::to_vec(&get_nodes(&methods)).expect("nodes are plain data");
+    Ok(ok(nodes))
+}

@@ -1,0 +1,327 @@
+//! Those who watch the same: one evaluation, and one batch, for all of them.
+
+use std::{
+    collections::HashMap,
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+};
+
+use tokio::{task, time};
+
+use super::{
+    asked::Key,
+    batch::{Batch, Delta},
+    hub::Hub,
+    places::Places,
+    queue::Queue,
+};
+use crate::{
+    admin::{item::Seen, select::Question, view::View},
+    session::{Gone, News, Session},
+};
+
+/// So many sessions may have ended since a group last looked. If there are more, its watchers get fresh snapshots.
+const MAX_ENDED: usize = 100_000;
+
+/// Those who watch the same, and who fits.
+#[derive(Debug)]
+pub(super) struct Group {
+    hub: Arc<Hub>,
+    key: Key,
+    question: Question,
+    inbox: Arc<Inbox>,
+    state: Mutex<State>,
+}
+
+/// What is new and has not been looked at.
+#[derive(Debug, Default)]
+pub(super) struct Inbox(Mutex<Mail>);
+
+#[derive(Debug, Default)]
+struct Mail {
+    changed: HashMap<u32, Arc<Session>>,
+    ended: Vec<Gone>,
+    is_incomplete: bool,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Those who fit. `None` if nobody has looked yet, or more happened than could be kept.
+    members: Option<Places>,
+    is_subscribed: bool,
+    cohorts: Vec<Cohort>,
+    /// How many sessions were held against the question.
+    #[cfg(test)]
+    looks: usize,
+}
+
+/// Watchers who know the same.
+#[derive(Debug, Default)]
+struct Cohort {
+    watchers: Vec<Weak<Queue>>,
+    /// What they have not been told.
+    unsent: Delta,
+}
+
+/// What a watcher begins with.
+#[derive(Debug)]
+pub(super) struct Joined {
+    pub(super) revision: u64,
+    /// Those who fit.
+    pub(super) sessions: Vec<Arc<Session>>,
+}
+
+impl Cohort {
+    fn of(watcher: Weak<Queue>) -> Self {
+        Self { watchers: vec![watcher], unsent: Delta::default() }
+    }
+}
+
+impl Group {
+    pub(super) fn new(hub: Arc<Hub>, key: Key, question: Question) -> Self {
+        Self { hub, key, question, inbox: Arc::default(), state: Mutex::default() }
+    }
+
+    /// How many sessions may be looked at, and shown, for a watcher who joins.
+    pub(super) fn looks(&self) -> usize {
+        self.question.looks(&self.hub.registry, self.view())
+    }
+
+    /// What its watchers see.
+    pub(super) fn view(&self) -> &View {
+        &self.key.view
+    }
+
+    pub(super) fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
+    /// How often its watchers are told.
+    pub(super) fn interval(&self) -> time::Duration {
+        self.key.interval
+    }
+
+    /// Tells the watchers what has changed, again and again, for as long as there are any.
+    pub(super) fn keep_telling(self: &Arc<Self>) {
+        // Tests tell themselves.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let (group, interval, turn) = (Arc::downgrade(self), self.key.interval, self.hub.turn.clone());
+        runtime.spawn(async move {
+            loop {
+                time::sleep(interval).await;
+                let turn = turn.acquire().await;
+                let Some(group) = group.upgrade() else { return };
+                let told = group.clone();
+                if task::spawn_blocking(move || told.tell()).await.is_err() {
+                    // A fault of ours. What the watchers know may be wrong.
+                    group.start_over(&mut group.lock());
+                }
+                drop(turn);
+            }
+        });
+    }
+
+    /// Whoever waits behind this queue joins: it is told what happens from here on.
+    pub(super) fn join(&self, queue: &Arc<Queue>) -> Joined {
+        let mut state = self.lock();
+        let revision = self.look(&mut state, true);
+        if state.members.is_none() {
+            // So much happened while everybody was looked at that it has to be done again.
+            queue.lag();
+            return Joined { revision, sessions: Vec::new() };
+        }
+        let numbers: Vec<_> = state.members.iter().flat_map(Places::iter).collect();
+        let sessions = self.hub.registry.numbered(numbers.iter().copied());
+        let watcher = Arc::downgrade(queue);
+        if sessions.len() == numbers.len() {
+            match state.cohorts.last_mut() {
+                Some(newest) if newest.unsent.len() == 0 => newest.watchers.push(watcher),
+                _ => state.cohorts.push(Cohort::of(watcher)),
+            }
+        } else {
+            // Some have ended and are not in the snapshot, so their ends, which are known by now, are no news.
+            let shown: Places = sessions.iter().map(|session| session.number()).collect();
+            let missing: Places = numbers.into_iter().filter(|number| !shown.contains(*number)).collect();
+            state.cohorts.push(Cohort::of(watcher));
+            self.look(&mut state, false);
+            if let Some(newest) = state.cohorts.last_mut() {
+                newest.unsent.forget_ends(|number| missing.contains(number));
+            }
+        }
+        Joined { revision, sessions }
+    }
+
+    /// Tells every watcher what has happened since it was last told.
+    pub(super) fn tell(&self) {
+        let mut state = self.lock();
+        if state.members.is_none() {
+            return;
+        }
+        let revision = self.look(&mut state, false);
+        let mut told = Vec::new();
+        for Cohort { watchers, unsent } in mem::take(&mut state.cohorts) {
+            let watchers = watchers.into_iter().filter(|queue| queue.strong_count() > 0);
+            if unsent.len() == 0 {
+                told.extend(watchers);
+                continue;
+            }
+            let mut watchers = watchers.peekable();
+            if watchers.peek().is_some() {
+                let batch = Batch::new(revision, unsent, self.hub.clock, self.view().mask());
+                told.extend(
+                    watchers.filter(|queue| queue.upgrade().is_some_and(|queue| queue.offer(&batch))),
+                );
+            }
+        }
+        if !told.is_empty() {
+            state.cohorts.push(Cohort { watchers: told, unsent: Delta::default() });
+        }
+    }
+
+    /// Brings the state up to date, and notes what every cohort is to be told of it; answers the revision of the state.
+    /// If nobody knows who fits, and `begins`, looks at all sessions.
+    fn look(&self, state: &mut State, begins: bool) -> u64 {
+        let is_new = begins && state.members.is_none();
+        if is_new {
+            if !mem::replace(&mut state.is_subscribed, true) {
+                self.hub.subscribe(&self.inbox);
+            }
+            self.hub.hand_out();
+            self.inbox.take();
+            // What happens from here on is news.
+            let mut members = Places::default();
+            self.question.for_each((&self.hub.registry, self.hub.clock, self.view()), |session, _| {
+                members.insert(session.number());
+            });
+            state.members = Some(members);
+        }
+        let revision = self.hub.hand_out();
+        let mail = self.inbox.take();
+        if mail.is_incomplete {
+            self.start_over(state);
+        }
+        let now_ms = self.hub.clock.now_ms();
+        // Those that changed first, then those that ended: `News` says why.
+        for session in mail.changed.values() {
+            self.look_at(state, session, now_ms, true);
+        }
+        if !is_new && self.question.moves_by_itself() {
+            self.look_at_all(state, now_ms);
+        }
+        for gone in &mail.ended {
+            self.end(state, gone, now_ms);
+        }
+        revision
+    }
+
+    /// Finds out whether a session fits now.
+    fn look_at(&self, state: &mut State, session: &Arc<Session>, now_ms: u64, has_changed: bool) {
+        let Some(members) = &mut state.members else { return };
+        let seen = Seen::for_row(session, self.hub.clock, now_ms, self.view().mask());
+        if seen.standing().ended_ms.is_some() {
+            // Its end comes, with the reason.
+            return;
+        }
+        #[cfg(test)]
+        {
+            state.looks += 1;
+        }
+        let tell: fn(&mut Delta, &Arc<Session>) = if self.fits(session, &seen) {
+            if members.insert(session.number()) {
+                Delta::open
+            } else if has_changed {
+                Delta::change
+            } else {
+                return;
+            }
+        } else if members.remove(session.number()) {
+            Delta::unmatch
+        } else {
+            return;
+        };
+        state.cohorts.iter_mut().for_each(|cohort| tell(&mut cohort.unsent, session));
+    }
+
+    /// Time passes, and who fits may be others.
+    fn look_at_all(&self, state: &mut State, now_ms: u64) {
+        let Some(members) = &state.members else { return };
+        let registry = &self.hub.registry;
+        let (mut fitting, mut newly) = (Places::default(), Vec::new());
+        self.question.for_each((registry, self.hub.clock, self.view()), |session, _| {
+            fitting.insert(session.number());
+            if !members.contains(session.number()) {
+                newly.push(session.clone());
+            }
+        });
+        let no_more: Vec<_> = members.iter().filter(|number| !fitting.contains(*number)).collect();
+        newly.extend(registry.numbered(no_more.into_iter()));
+        for session in newly {
+            self.look_at(state, &session, now_ms, false);
+        }
+    }
+
+    /// A session has ended.
+    fn end(&self, state: &mut State, gone: &Gone, now_ms: u64) {
+        let Some(members) = &mut state.members else { return };
+        let Gone { session, ended, was_told } = gone;
+        // One that came and went unseen is judged by how it ended.
+        let is_theirs = members.remove(session.number())
+            || !was_told
+                && self.fits(session, &Seen::for_row(session, self.hub.clock, now_ms, self.view().mask()));
+        if is_theirs {
+            state.cohorts.iter_mut().for_each(|cohort| cohort.unsent.end(session.number(), ended));
+        }
+    }
+
+    fn fits(&self, session: &Session, seen: &Seen<'_>) -> bool {
+        self.view().sees(session.who()) && self.question.fits(session, seen)
+    }
+
+    /// Nobody knows any more who fits: every watcher gets a fresh snapshot.
+    fn start_over(&self, state: &mut State) {
+        state.members = None;
+        let cohorts = mem::take(&mut state.cohorts);
+        cohorts
+            .iter()
+            .flat_map(|cohort| &cohort.watchers)
+            .filter_map(Weak::upgrade)
+            .for_each(|queue| queue.lag());
+    }
+
+    #[cfg(test)]
+    pub(super) fn sessions_looked_at(&self) -> usize {
+        self.lock().looks
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.hub.forget(&self.key, &self.inbox);
+    }
+}
+
+impl Inbox {
+    pub(super) fn put(&self, news: &News) {
+        let mut mail = self.lock();
+        if news.is_incomplete || mail.ended.len() + news.ended.len() > MAX_ENDED {
+            *mail = Mail { is_incomplete: true, ..Mail::default() };
+        }
+        // A group that starts over looks at all sessions.
+        if !mail.is_incomplete {
+            mail.changed.extend(news.changed.iter().map(|session| (session.number(), session.clone())));
+            mail.ended.extend_from_slice(&news.ended);
+        }
+    }
+
+    fn take(&self) -> Mail {
+        mem::take(&mut *self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Mail> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
