@@ -56,6 +56,7 @@ pub(super) const BAD_REQUEST: Refused = Refused {
         ("bad_parameter", "a parameter is unknown, given twice, or not what it must be"),
         ("several_tokens", "more than one token is given"),
         ("bad_handshake", "the handshake of the WebSocket is none"),
+        ("too_costly", "holding the conditions against the sessions takes too long"),
         ("tls_required", "the port speaks TLS, and this did not come over it"),
     ],
     header: None,
