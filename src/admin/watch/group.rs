@@ -1,7 +1,6 @@
 //! Those who watch the same: one evaluation, and one batch, for all of them.
 
 use std::{
-    collections::HashMap,
     mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
@@ -39,20 +38,32 @@ pub(super) struct Inbox(Mutex<Mail>);
 
 #[derive(Debug, Default)]
 struct Mail {
-    changed: HashMap<u32, Arc<Session>>,
+    /// By their numbers, which take a bit each: whoever is found there later is looked at as he is then, and an inbox
+    /// that nobody empties stays small.
+    changed: Places,
     ended: Vec<Gone>,
     is_incomplete: bool,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// Those who fit. `None` if nobody has looked yet, or more happened than could be kept.
-    members: Option<Places>,
+    /// `None` if nobody has looked yet, or more happened than could be kept.
+    members: Option<Members>,
     is_subscribed: bool,
     cohorts: Vec<Cohort>,
     /// How many sessions were held against the question.
     #[cfg(test)]
     looks: usize,
+}
+
+/// What is known of the sessions.
+#[derive(Debug, Default)]
+struct Members {
+    /// Those who fit.
+    fitting: Places,
+    /// Those who were held against the question. All of lower turns than `since` were, too.
+    seen: Places,
+    since: u64,
 }
 
 /// Watchers who know the same.
@@ -130,7 +141,7 @@ impl Group {
             queue.lag();
             return Joined { revision, sessions: Vec::new() };
         }
-        let numbers: Vec<_> = state.members.iter().flat_map(Places::iter).collect();
+        let numbers: Vec<_> = state.members.iter().flat_map(|members| members.fitting.iter()).collect();
         let sessions = self.hub.registry.numbered(numbers.iter().copied());
         let watcher = Arc::downgrade(queue);
         if sessions.len() == numbers.len() {
@@ -189,9 +200,9 @@ impl Group {
             self.hub.hand_out();
             self.inbox.take();
             // What happens from here on is news.
-            let mut members = Places::default();
+            let mut members = Members { since: self.hub.registry.turn(), ..Members::default() };
             self.question.for_each((&self.hub.registry, self.hub.clock, self.view()), |session, _| {
-                members.insert(session.number());
+                members.fitting.insert(session.number());
             });
             state.members = Some(members);
         }
@@ -202,8 +213,8 @@ impl Group {
         }
         let now_ms = self.hub.clock.now_ms();
         // Those that changed first, then those that ended: `News` says why.
-        for session in mail.changed.values() {
-            self.look_at(state, session, now_ms, true);
+        for session in mail.changed.iter().filter_map(|number| self.hub.registry.of_number(number)) {
+            self.look_at(state, &session, now_ms, true);
         }
         if !is_new && self.question.moves_by_itself() {
             self.look_at_all(state, now_ms);
@@ -226,15 +237,16 @@ impl Group {
         {
             state.looks += 1;
         }
+        members.seen.insert(session.number());
         let tell: fn(&mut Delta, &Arc<Session>) = if self.fits(session, &seen) {
-            if members.insert(session.number()) {
+            if members.fitting.insert(session.number()) {
                 Delta::open
             } else if has_changed {
                 Delta::change
             } else {
                 return;
             }
-        } else if members.remove(session.number()) {
+        } else if members.fitting.remove(session.number()) {
             Delta::unmatch
         } else {
             return;
@@ -249,11 +261,11 @@ impl Group {
         let (mut fitting, mut newly) = (Places::default(), Vec::new());
         self.question.for_each((registry, self.hub.clock, self.view()), |session, _| {
             fitting.insert(session.number());
-            if !members.contains(session.number()) {
+            if !members.fitting.contains(session.number()) {
                 newly.push(session.clone());
             }
         });
-        let no_more: Vec<_> = members.iter().filter(|number| !fitting.contains(*number)).collect();
+        let no_more: Vec<_> = members.fitting.iter().filter(|number| !fitting.contains(*number)).collect();
         newly.extend(registry.numbered(no_more.into_iter()));
         for session in newly {
             self.look_at(state, &session, now_ms, false);
@@ -263,10 +275,11 @@ impl Group {
     /// A session has ended.
     fn end(&self, state: &mut State, gone: &Gone, now_ms: u64) {
         let Some(members) = &mut state.members else { return };
-        let Gone { session, ended, was_told } = gone;
+        let Gone { session, ended, turn } = gone;
+        let was_seen = members.seen.remove(session.number()) || *turn < members.since;
         // One that came and went unseen is judged by how it ended.
-        let is_theirs = members.remove(session.number())
-            || !was_told
+        let is_theirs = members.fitting.remove(session.number())
+            || !was_seen
                 && self.fits(session, &Seen::for_row(session, self.hub.clock, now_ms, self.view().mask()));
         if is_theirs {
             state.cohorts.iter_mut().for_each(|cohort| cohort.unsent.end(session.number(), ended));
@@ -312,7 +325,9 @@ impl Inbox {
         }
         // A group that starts over looks at all sessions.
         if !mail.is_incomplete {
-            mail.changed.extend(news.changed.iter().map(|session| (session.number(), session.clone())));
+            for session in &news.changed {
+                mail.changed.insert(session.number());
+            }
             mail.ended.extend_from_slice(&news.ended);
         }
     }

@@ -219,6 +219,25 @@ fn who_came_and_went_between_two_batches_is_in_closed_alone() {
     assert_eq!(lists(&eves.next()), [vec![], vec![], vec!["before"]]);
 }
 
+/// What one group was told alive, another that is told less often has never heard of: each counts every login.
+#[test]
+fn who_came_and_went_between_two_batches_is_in_closed_whoever_else_watches() {
+    let world = World::new();
+    let mut often = world.watch(&json!({"intervalMs": 100}));
+    let mut seldom = world.watch(&json!({"intervalMs": 60_000}));
+    let short = world.join("short", "ann");
+    assert_eq!(lists(&often.next()), [vec!["short"], vec![], vec![]]);
+    close(short);
+    assert_eq!(lists(&often.next()), [vec![], vec![], vec!["short"]]);
+    assert_eq!(lists(&seldom.next()), [vec![], vec![], vec!["short"]]);
+    // One that never fitted while it was looked at is nobody's.
+    let mut lonely = world.watch(&json!({"filter": {"connected": false}}));
+    let seen = world.join("seen", "ann");
+    assert!(lonely.next().is_empty());
+    close(seen);
+    assert!(lonely.next().is_empty());
+}
+
 #[test]
 fn an_id_that_ends_and_begins_again_is_closed_before_it_is_opened() {
     let world = World::new();
