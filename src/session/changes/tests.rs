@@ -112,6 +112,30 @@ fn a_token_that_expires_is_a_change() {
     assert!(registry.news().changed.is_empty());
 }
 
+/// A look that was queued for something else is late, and finds the token expired as well.
+#[test]
+fn a_token_that_expires_shortly_after_something_else_is_due_is_a_change() {
+    let rules = Rules { idle_ms: [Some(990); 4], token_grace_ms: 5_000, ..Rules::default() };
+    let registry = Arc::new(Registry::new(rules));
+    registry.begin_news();
+    let mut with_token = joining("a", "ann", "p");
+    with_token.identity.authorized = true;
+    with_token.expires_ms = Some(1_000);
+    let member = registry.join(with_token.clone(), 0).unwrap();
+    member.session().user_acted(900);
+    registry.news();
+    registry.expire(1_020);
+    assert_eq!(ids(&registry.news().changed), ["a"]);
+    // So does a newer one, long before the first would have ended the session.
+    with_token.expires_ms = Some(1_500);
+    let _second = registry.join(with_token, 1_100).unwrap();
+    assert_eq!(ids(&registry.news().changed), ["a"]);
+    registry.expire(1_499);
+    assert!(registry.news().changed.is_empty());
+    registry.expire(1_500);
+    assert_eq!(ids(&registry.news().changed), ["a"]);
+}
+
 #[test]
 fn more_ends_than_are_kept_are_told_as_such() {
     let changes = Changes::default();
