@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
-use tokio::{task, time};
+use tokio::{runtime::Handle, task, time};
 
 use super::{
     asked::Key,
@@ -93,9 +93,11 @@ impl Group {
         Self { hub, key, question, inbox: Arc::default(), state: Mutex::default() }
     }
 
-    /// How many sessions may be looked at, and shown, for a watcher who joins.
+    /// How many sessions may be looked at, and shown, for a watcher who joins: whatever is asked for, also what has
+    /// changed of all others is handed out then.
     pub(super) fn looks(&self) -> usize {
-        self.question.looks(&self.hub.registry, self.view())
+        let registry = &self.hub.registry;
+        self.question.looks(registry, self.view()).max(registry.len())
     }
 
     /// What its watchers see.
@@ -115,7 +117,7 @@ impl Group {
     /// Tells the watchers what has changed, again and again, for as long as there are any.
     pub(super) fn keep_telling(self: &Arc<Self>) {
         // Tests tell themselves.
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let Ok(runtime) = Handle::try_current() else { return };
         let (group, interval, turn) = (Arc::downgrade(self), self.key.interval, self.hub.turn.clone());
         runtime.spawn(async move {
             loop {
@@ -313,7 +315,17 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        self.hub.forget(&self.key, &self.inbox);
+        let (hub, key, inbox) = (self.hub.clone(), self.key.clone(), self.inbox.clone());
+        let state = mem::take(self.state.get_mut().unwrap_or_else(PoisonError::into_inner));
+        let forget = move || {
+            hub.forget(&key, &inbox);
+            drop(state);
+        };
+        // Whoever leaves last may be a socket. News may be being handed out, and what is left may be large.
+        match Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(forget)),
+            Err(_) => forget(),
+        }
     }
 }
 

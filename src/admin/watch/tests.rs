@@ -238,6 +238,34 @@ fn who_came_and_went_between_two_batches_is_in_closed_whoever_else_watches() {
     assert!(lonely.next().is_empty());
 }
 
+/// News of all sessions is handed out to whoever joins, also to one who asks for a single id: not on a socket's thread.
+#[test]
+fn joining_is_as_much_work_as_there_are_sessions() {
+    let world = World::new();
+    let _members: Vec<_> = (0..100).map(|n| world.join(&n.to_string(), "ann")).collect();
+    let watcher = world.watch(&json!({"filter": {"id": "7"}}));
+    assert_eq!(watcher.known.len(), 1);
+    assert_eq!(watcher.watch.group().looks(), 100);
+}
+
+#[tokio::test]
+async fn the_last_watcher_to_leave_leaves_the_clearing_up_to_others() {
+    let world = World::new();
+    let watch = world.hub.watch(asked(&json!({})).unwrap(), Arc::new(Notify::new())).unwrap();
+    watch.join();
+    drop(watch);
+    for _ in 0..1_000 {
+        if world.hub.groups() == 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(world.hub.groups(), 0);
+    let member = world.join("d", "ann");
+    member.session().message_came(1);
+    assert!(world.registry.news().changed.is_empty(), "nothing is noted");
+}
+
 #[test]
 fn an_id_that_ends_and_begins_again_is_closed_before_it_is_opened() {
     let world = World::new();
