@@ -3,6 +3,7 @@
 use std::{
     mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Instant,
 };
 
 use tokio::{runtime::Handle, task, time};
@@ -134,17 +135,15 @@ impl Group {
         });
     }
 
-    /// Whoever waits behind this queue joins: it is told what happens from here on.
-    pub(super) fn join(&self, queue: &Arc<Queue>) -> Joined {
+    /// Whoever waits behind this queue joins: it is told what happens from here on. `None` if that has to be done again,
+    /// since it took too long, or too much happened meanwhile.
+    pub(super) fn join(&self, queue: &Arc<Queue>) -> Option<Joined> {
         let mut state = self.lock();
         let revision = self.look(&mut state, true);
-        if state.members.is_none() {
-            // So much happened while everybody was looked at that it has to be done again.
-            queue.lag();
-            return Joined { revision, sessions: Vec::new() };
-        }
-        let numbers: Vec<_> = state.members.iter().flat_map(|members| members.fitting.iter()).collect();
-        let sessions = self.hub.registry.numbered(numbers.iter().copied());
+        let numbers: Vec<_> = state.members.as_ref()?.fitting.iter().collect();
+        let mut sessions = self.hub.registry.numbered(numbers.iter().copied());
+        // Should more have ended meanwhile than are kept, a number may be another's, whom nobody here may see.
+        sessions.retain(|session| self.view().sees(session.who()));
         let watcher = Arc::downgrade(queue);
         if sessions.len() == numbers.len() {
             match state.cohorts.last_mut() {
@@ -161,7 +160,7 @@ impl Group {
                 newest.unsent.forget_ends(|number| missing.contains(number));
             }
         }
-        Joined { revision, sessions }
+        Some(Joined { revision, sessions })
     }
 
     /// Tells every watcher what has happened since it was last told.
@@ -192,21 +191,12 @@ impl Group {
     }
 
     /// Brings the state up to date, and notes what every cohort is to be told of it; answers the revision of the state.
-    /// If nobody knows who fits, and `begins`, looks at all sessions.
+    /// If nobody knows who fits, and `begins`, looks at all sessions. If that takes too long, nobody knows afterwards.
     fn look(&self, state: &mut State, begins: bool) -> u64 {
+        let until = self.hub.deadline();
         let is_new = begins && state.members.is_none();
         if is_new {
-            if !mem::replace(&mut state.is_subscribed, true) {
-                self.hub.subscribe(&self.inbox);
-            }
-            self.hub.hand_out();
-            self.inbox.take();
-            // What happens from here on is news.
-            let mut members = Members { since: self.hub.registry.turn(), ..Members::default() };
-            self.question.for_each((&self.hub.registry, self.hub.clock, self.view()), |session, _| {
-                members.fitting.insert(session.number());
-            });
-            state.members = Some(members);
+            state.members = self.find_all(&mut state.is_subscribed, until);
         }
         let revision = self.hub.hand_out();
         let mail = self.inbox.take();
@@ -214,17 +204,38 @@ impl Group {
             self.start_over(state);
         }
         let now_ms = self.hub.clock.now_ms();
+        let in_time = || Instant::now() < until;
+        let mut changed = mail.changed.iter().filter_map(|number| self.hub.registry.of_number(number));
         // Those that changed first, then those that ended: `News` says why.
-        for session in mail.changed.iter().filter_map(|number| self.hub.registry.of_number(number)) {
-            self.look_at(state, &session, now_ms, true);
-        }
-        if !is_new && self.question.moves_by_itself() {
-            self.look_at_all(state, now_ms);
-        }
-        for gone in &mail.ended {
-            self.end(state, gone, now_ms);
+        let is_done =
+            changed.all(|session| {
+                self.look_at(state, &session, now_ms, true);
+                in_time()
+            }) && (is_new || !self.question.moves_by_itself() || self.look_at_all(state, now_ms, until))
+                && mail.ended.iter().all(|gone| {
+                    self.end(state, gone, now_ms);
+                    in_time()
+                });
+        if !is_done {
+            self.start_over(state);
         }
         revision
+    }
+
+    /// Looks at all sessions, as long as there is time.
+    fn find_all(&self, is_subscribed: &mut bool, until: Instant) -> Option<Members> {
+        if !mem::replace(is_subscribed, true) {
+            self.hub.subscribe(&self.inbox);
+        }
+        self.hub.hand_out();
+        self.inbox.take();
+        // What happens from here on is news.
+        let mut members = Members { since: self.hub.registry.turn(), ..Members::default() };
+        let seen_by = (&*self.hub.registry, self.hub.clock, self.view());
+        let is_done = self.question.for_each(seen_by, until, |session, _| {
+            members.fitting.insert(session.number());
+        });
+        is_done.then_some(members)
     }
 
     /// Finds out whether a session fits now.
@@ -256,12 +267,12 @@ impl Group {
         state.cohorts.iter_mut().for_each(|cohort| tell(&mut cohort.unsent, session));
     }
 
-    /// Time passes, and who fits may be others.
-    fn look_at_all(&self, state: &mut State, now_ms: u64) {
-        let Some(members) = &state.members else { return };
+    /// Time passes, and who fits may be others; `false` if there was no time for all.
+    fn look_at_all(&self, state: &mut State, now_ms: u64, until: Instant) -> bool {
+        let Some(members) = &state.members else { return true };
         let registry = &self.hub.registry;
         let (mut fitting, mut newly) = (Places::default(), Vec::new());
-        self.question.for_each((registry, self.hub.clock, self.view()), |session, _| {
+        let is_done = self.question.for_each((registry, self.hub.clock, self.view()), until, |session, _| {
             fitting.insert(session.number());
             if !members.fitting.contains(session.number()) {
                 newly.push(session.clone());
@@ -269,9 +280,11 @@ impl Group {
         });
         let no_more: Vec<_> = members.fitting.iter().filter(|number| !fitting.contains(*number)).collect();
         newly.extend(registry.numbered(no_more.into_iter()));
-        for session in newly {
-            self.look_at(state, &session, now_ms, false);
-        }
+        is_done
+            && newly.iter().all(|session| {
+                self.look_at(state, session, now_ms, false);
+                Instant::now() < until
+            })
     }
 
     /// A session has ended.

@@ -11,7 +11,7 @@ use crate::{
     admin::{
         item::{Column, Fields, Seen},
         listing::NoList,
-        source::Workshop,
+        source::{Unanswered, Workshop},
         view::{Mask, View},
     },
     edge::clock::Clock,
@@ -52,9 +52,13 @@ fn without_what_moves(item: &Value) -> Value {
 
 impl World {
     fn new() -> Self {
+        Self::with_max_time(Duration::MAX)
+    }
+
+    fn with_max_time(max_time: Duration) -> Self {
         let registry = Arc::new(Registry::new(Rules::default()));
         let clock = Clock::start();
-        Self { hub: Hub::new(registry.clone(), clock), registry, clock }
+        Self { hub: Hub::new(registry.clone(), clock, max_time), registry, clock }
     }
 
     fn join(&self, id: &str, user: &str) -> Membership {
@@ -78,7 +82,8 @@ impl World {
     fn truth(&self, params: &Value) -> BTreeMap<String, Value> {
         let Asked { question, .. } = asked(params).unwrap();
         let mut found = BTreeMap::new();
-        question.for_each((&self.registry, self.clock, &View::of(None)), |session, _| {
+        let seen_by = (&*self.registry, self.clock, &View::of(None));
+        question.for_each(seen_by, self.hub.deadline(), |session, _| {
             let mut out = Vec::new();
             Seen::for_row(session, self.clock, self.clock.now_ms(), Mask::Off)
                 .write_json(&Fields::all(), &mut out);
@@ -248,11 +253,28 @@ fn joining_is_as_much_work_as_there_are_sessions() {
     assert_eq!(watcher.watch.group().looks(), 100);
 }
 
+/// As a list is, by `--max-list-time`: a costly pattern would hold a core and a place among the makers of answers, and
+/// no group behind it would be told anything.
+#[tokio::test]
+async fn a_watch_that_takes_too_long_to_find_out_who_fits_is_given_up() {
+    let world = World::with_max_time(Duration::ZERO);
+    let _members: Vec<_> = (0..1_100).map(|n| world.join(&n.to_string(), "ann")).collect();
+    let asked = asked(&json!({"filter": {"username[rgx]": "a+n"}})).unwrap();
+    let watch = Arc::new(world.hub.watch(asked, Arc::new(Notify::new())).unwrap());
+    assert!(watch.join().is_none());
+    let workshop = workshop().with_max_time(Duration::ZERO);
+    let mut part = Vec::new();
+    let told = Told::first_event(&watch, &workshop).write_part(&mut part).await;
+    assert_eq!(told, Err(Unanswered::TooCostly(Duration::ZERO)));
+    watch.group().tell();
+    assert!(!watch.has_next(), "it is none of those who are told");
+}
+
 #[tokio::test]
 async fn the_last_watcher_to_leave_leaves_the_clearing_up_to_others() {
     let world = World::new();
     let watch = world.hub.watch(asked(&json!({})).unwrap(), Arc::new(Notify::new())).unwrap();
-    watch.join();
+    watch.join().unwrap();
     drop(watch);
     for _ in 0..1_000 {
         if world.hub.groups() == 0 {
