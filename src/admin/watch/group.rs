@@ -2,7 +2,7 @@
 
 use std::{
     mem,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak},
     time::Instant,
 };
 
@@ -22,6 +22,9 @@ use crate::{
 
 /// So many sessions may have ended since a group last looked. If there are more, its watchers get fresh snapshots.
 const MAX_ENDED: usize = 100_000;
+
+/// A group that somebody is joining when its turn comes has another one after so long.
+const BUSY_PAUSE: time::Duration = time::Duration::from_millis(20);
 
 /// Those who watch the same, and who fits.
 #[derive(Debug)]
@@ -121,15 +124,18 @@ impl Group {
         let Ok(runtime) = Handle::try_current() else { return };
         let (group, interval, turn) = (Arc::downgrade(self), self.key.interval, self.hub.turn.clone());
         runtime.spawn(async move {
+            let mut pause = interval;
             loop {
-                time::sleep(interval).await;
+                time::sleep(pause).await;
                 let turn = turn.acquire().await;
                 let Some(group) = group.upgrade() else { return };
                 let told = group.clone();
-                if task::spawn_blocking(move || told.tell()).await.is_err() {
+                let is_told = task::spawn_blocking(move || told.tell()).await.unwrap_or_else(|_| {
                     // A fault of ours. What the watchers know may be wrong.
                     group.start_over(&mut group.lock());
-                }
+                    true
+                });
+                pause = if is_told { interval } else { BUSY_PAUSE };
                 drop(turn);
             }
         });
@@ -163,11 +169,16 @@ impl Group {
         Some(Joined { revision, sessions })
     }
 
-    /// Tells every watcher what has happened since it was last told.
-    pub(super) fn tell(&self) {
-        let mut state = self.lock();
+    /// Tells every watcher what has happened since it was last told. `false` if somebody is joining, which may take long,
+    /// and other groups wait for their turn: try again.
+    pub(super) fn tell(&self) -> bool {
+        let mut state = match self.state.try_lock() {
+            Ok(state) => state,
+            Err(TryLockError::Poisoned(state)) => state.into_inner(),
+            Err(TryLockError::WouldBlock) => return false,
+        };
         if state.members.is_none() {
-            return;
+            return true;
         }
         let revision = self.look(&mut state, false);
         let mut told = Vec::new();
@@ -188,6 +199,7 @@ impl Group {
         if !told.is_empty() {
             state.cohorts.push(Cohort { watchers: told, unsent: Delta::default() });
         }
+        true
     }
 
     /// Brings the state up to date, and notes what every cohort is to be told of it; answers the revision of the state.
@@ -314,6 +326,13 @@ impl Group {
             .flat_map(|cohort| &cohort.watchers)
             .filter_map(Weak::upgrade)
             .for_each(|queue| queue.lag());
+    }
+
+    /// Does this while it is as when somebody joins.
+    #[cfg(test)]
+    pub(super) fn while_somebody_joins<T>(&self, act: impl FnOnce() -> T) -> T {
+        let _state = self.lock();
+        act()
     }
 
     #[cfg(test)]

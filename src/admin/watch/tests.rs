@@ -270,6 +270,20 @@ async fn a_watch_that_takes_too_long_to_find_out_who_fits_is_given_up() {
     assert!(!watch.has_next(), "it is none of those who are told");
 }
 
+/// Finding out who fits may take seconds, and one group after the other has its turn.
+#[test]
+fn a_group_that_somebody_is_joining_holds_up_no_other() {
+    let world = World::new();
+    let mut watcher = world.watch(&json!({}));
+    let _member = world.join("d", "ann");
+    let group = watcher.watch.group();
+    assert!(!group.while_somebody_joins(|| group.tell()));
+    assert!(!watcher.watch_has_next());
+    assert!(group.tell());
+    watcher.listen();
+    assert_eq!(watcher.known, world.truth(&json!({})));
+}
+
 #[tokio::test]
 async fn the_last_watcher_to_leave_leaves_the_clearing_up_to_others() {
     let world = World::new();
