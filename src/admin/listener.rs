@@ -88,7 +88,7 @@ impl AdminPlane {
             Tls::new("the certificate and key of the admin plane", &files.certificate, &files.key)
         });
         let audit = Audit::new(config.audit_log.as_deref());
-        let hub = Hub::new(registry.clone(), clock);
+        let hub = Hub::new(registry.clone(), clock, config.max_list_time);
         let figures = Arc::new(Figures::new(counted, query_places.clone(), &METHODS));
         Self {
             config,

@@ -1,12 +1,6 @@
 //! Which sessions are asked for, and in which order.
 
-use std::{
-    cmp::Ordering,
-    ops::Range,
-    sync::Arc,
-    time::{Duration, Instant},
-    vec,
-};
+use std::{cmp::Ordering, ops::Range, sync::Arc, time::Instant, vec};
 
 use super::{
     item::{Column, Keyed, Seen},
@@ -80,16 +74,22 @@ impl Question {
         self.filter.fields().any(Column::moves_by_itself)
     }
 
-    /// Calls `found` with each session that is seen and fits, once, and gives way to nobody.
+    /// Calls `found` with each session that is seen and fits, once, and gives way to nobody; `false` if there was no time
+    /// for all of them.
     pub(super) fn for_each(
         &self,
         (registry, clock, view): (&Registry, Clock, &View),
+        until: Instant,
         mut found: impl FnMut(&Arc<Session>, &Seen<'_>),
-    ) {
-        const FOR_EVER: Duration = Duration::from_secs(24 * 60 * 60);
-        let at = (clock.now_ms(), Instant::now() + FOR_EVER);
+    ) -> bool {
+        let at = (clock.now_ms(), until);
         let mut finding = self.find(registry, view);
-        while finding.look(self, (registry, clock, view), at, &mut found) {}
+        while finding.look(self, (registry, clock, view), at, &mut found) {
+            if Instant::now() >= until {
+                return false;
+            }
+        }
+        true
     }
 
     /// Begins to look for the sessions that are seen and that fit as they are seen.

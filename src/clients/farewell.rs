@@ -1,5 +1,5 @@
 use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
+    io::{AsyncRead, AsyncWrite},
     time,
 };
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, frame::coding::CloseCode};
@@ -42,8 +42,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             let farewell = async {
                 outbox.finish(&mut stream, &last).await?;
-                // TLS has an end of its own (RFC 8446, 6.1), without which a peer may take the frame for cut off.
-                if fails { hang_up(stream).await } else { stream.shutdown().await }
+                if fails { hang_up(stream).await } else { plane.part_from(&mut stream).await }
             };
             // Whether the peer took it or not, this is the end.
             let _ = plane.cut.run_until_cancelled(time::timeout(CLOSE_TIMEOUT, farewell)).await;

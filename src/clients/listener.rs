@@ -4,7 +4,7 @@ use http::Request;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::OwnedSemaphorePermit,
     time,
@@ -35,6 +35,7 @@ use crate::{
         refusal::Refusal,
         tls::Tls,
         watched::ReadAgain,
+        websocket::CLOSE_TIMEOUT,
     },
     frames::{Keep, Rules},
     session::{EndReason, Order, Registry},
@@ -195,12 +196,25 @@ impl ClientPlane {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Some((stream, already_read)) = self.read_requests(stream, sender, &mut arrival).await else {
+        let Some((mut stream, already_read)) = self.read_requests(stream, sender, &mut arrival).await else {
             return;
         };
-        let Some(Inside { admitted, open, task }) = arrival.into_inside() else { return };
+        let Some(Inside { admitted, open, task }) = arrival.into_inside() else {
+            let parting = time::timeout(CLOSE_TIMEOUT, self.part_from(&mut stream));
+            let _ = self.cut.run_until_cancelled(parting).await;
+            return;
+        };
         self.heart.enroll(&admitted.line);
         tokio::spawn(Task::new(stream, &already_read, admitted, open, (place, task)));
+    }
+
+    /// TLS has an end of its own (RFC 8446, 6.1), without which a peer may take what came last for cut off. Where the
+    /// plane is plain, dropping the stream says the same.
+    pub(super) async fn part_from<S: AsyncWrite + Unpin>(&self, stream: &mut S) -> io::Result<()> {
+        match self.tls {
+            Some(_) => stream.shutdown().await,
+            None => Ok(()),
+        }
     }
 
     /// Who sends what comes over this connection: whoever made it, or whom a trusted proxy makes it for. `None` if a

@@ -42,8 +42,8 @@ pub struct Gone {
     pub session: Arc<Session>,
     /// Its end.
     pub ended: Arc<EndedSession>,
-    /// Whether it was ever among those that changed; if not, it came and went between two asks.
-    pub was_told: bool,
+    /// When it began, as [`Registry::turn`] counts: who has asked since may have been told of it alive, or not.
+    pub turn: u64,
 }
 
 /// What is kept for who asks.
@@ -149,7 +149,6 @@ impl Registry {
         *changes.lock() = Ends::default();
         changes.is_asked.store(true, Ordering::SeqCst);
         fence(Ordering::SeqCst);
-        self.rows.tell_all();
     }
 
     /// Nobody asks any more.
@@ -163,11 +162,21 @@ impl Registry {
     /// sessions, and at those sessions that changed.
     pub fn news(&self) -> News {
         let mut changed = Vec::new();
-        self.rows.tell_marked(&mut changed);
+        self.rows.for_each_marked(|session| changed.push(session));
         // No value is read before its mark was taken.
         fence(Ordering::SeqCst);
         let Ends { gone, is_incomplete } = std::mem::take(&mut *self.rows.changes().lock());
         News { changed, ended: gone, is_incomplete }
+    }
+
+    /// The turn of the next session that begins: those that have begun have lower ones.
+    pub fn turn(&self) -> u64 {
+        self.rows.turn()
+    }
+
+    /// The live session of this [number](Session::number).
+    pub fn of_number(&self, number: u32) -> Option<Arc<Session>> {
+        self.rows.session(number)
     }
 
     /// The live sessions of these [numbers](Session::number).

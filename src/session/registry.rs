@@ -205,7 +205,11 @@ impl Registry {
         if let Some(expires_ms) = joining.expires_ms {
             session.renew(expires_ms);
         }
-        Ok(presence.connect(page_id, page_path.clone(), (outlet.clone(), *speaks_headcount), now_ms))
+        let way = (outlet.clone(), *speaks_headcount);
+        let number = presence.connect(page_id, page_path.clone(), way, now_ms);
+        // What it came back to is waited for no more, and its token may be a newer one.
+        self.queue_look(session, &mut presence, now_ms);
+        Ok(number)
     }
 
     /// A connection leaves its session.
@@ -230,8 +234,9 @@ impl Registry {
                     return None;
                 }
                 presence.queued_ms.take_if(|queued| queued.get() == at_ms);
-                if live.expires_ms() == at_ms {
-                    // From this moment it is not authorized any more, although nothing was done.
+                // It is not authorized any more, although nothing was done. The look may have been for something else
+                // shortly before, and late.
+                if live.expires_ms() <= now_ms {
                     live.place().mark();
                 }
                 let end = presence.expire(now_ms);

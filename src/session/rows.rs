@@ -71,8 +71,6 @@ pub(super) struct Row {
     /// Sessions are listed in turns: who asks at one turn does not see those of later ones.
     pub(super) turn: u64,
     active_pages: u32,
-    /// Whoever asks for what has changed knows of it.
-    is_told: bool,
     /// It has a connection, and does not only wait for somebody to come back.
     pub(super) is_connected: bool,
     /// A list of texts in JSON. The ids that are made here need no memory of their own.
@@ -205,7 +203,6 @@ impl Rows {
             began_ms: session.began_ms(),
             turn: 0,
             active_pages: 0,
-            is_told: false,
             is_connected: false,
             page_ids: CompactString::const_new("[]"),
         };
@@ -221,30 +218,15 @@ impl Rows {
         &self.changes
     }
 
-    /// Whoever asks for what has changed is about to look at all sessions.
-    pub(super) fn tell_all(&self) {
-        for first in (0..).step_by(PAGE) {
-            let Some(page) = self.page(first) else { return };
-            page.listed().rows.iter_mut().flatten().for_each(|row| row.is_told = true);
-        }
-    }
-
-    /// Takes the marks away, and tells which sessions are there.
-    pub(super) fn tell_marked(&self, told: &mut Vec<Arc<Session>>) {
-        for first in (0..).step_by(PAGE) {
-            let Some(page) = self.page(first) else { return };
+    /// Takes the marks away, and calls `see` with the sessions that are there.
+    pub(super) fn for_each_marked(&self, mut see: impl FnMut(Arc<Session>)) {
+        self.for_each_page(|page| {
             let mut marked = page.marks.take().peekable();
-            if marked.peek().is_none() {
-                continue;
+            if marked.peek().is_some() {
+                let listed = page.listed();
+                marked.filter_map(|at| listed.rows[at].as_ref()).for_each(|row| see(row.session.clone()));
             }
-            let mut listed = page.listed();
-            for at in marked {
-                if let Some(row) = &mut listed.rows[at] {
-                    row.is_told = true;
-                    told.push(row.session.clone());
-                }
-            }
-        }
+        });
     }
 }
 
@@ -368,8 +350,8 @@ impl Place {
         let ended = remember();
         listed.gone.add(ended.reason, &ended.counts(), self.page.delivered(self.at()));
         let row = listed.rows[self.at()].take();
-        if let Some(Row { session, is_told, .. }) = &row {
-            changes.end(|| changes::Gone { session: session.clone(), ended, was_told: *is_told });
+        if let Some(Row { session, turn, .. }) = &row {
+            changes.end(|| changes::Gone { session: session.clone(), ended, turn: *turn });
         }
         drop(listed);
         drop(row);

@@ -263,6 +263,22 @@ fn plain_http_is_told_that_the_port_speaks_tls() {
     });
 }
 
+/// A peer that gets no end of TLS has to take an answer for cut off, and strict ones do.
+#[test]
+fn an_answer_that_is_no_upgrade_ends_with_the_end_of_tls() {
+    let authority = Authority::new();
+    let server = authority.server(&["--admin-tls"]);
+    for (address, status) in [(server.clients, "200"), (server.admin, "200"), (server.clients, "404")] {
+        let path = if status == "200" { "/healthz" } else { "/nothing" };
+        let mut stream = authority.secure(dial(address)).unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+    }
+}
+
 #[test]
 fn a_proxy_s_header_comes_before_tls() {
     let authority = Authority::new();

@@ -1,12 +1,12 @@
 //! Those who watch the same: one evaluation, and one batch, for all of them.
 
 use std::{
-    collections::HashMap,
     mem,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak},
+    time::Instant,
 };
 
-use tokio::{task, time};
+use tokio::{runtime::Handle, task, time};
 
 use super::{
     asked::Key,
@@ -22,6 +22,9 @@ use crate::{
 
 /// So many sessions may have ended since a group last looked. If there are more, its watchers get fresh snapshots.
 const MAX_ENDED: usize = 100_000;
+
+/// A group that somebody is joining when its turn comes has another one after so long.
+const BUSY_PAUSE: time::Duration = time::Duration::from_millis(20);
 
 /// Those who watch the same, and who fits.
 #[derive(Debug)]
@@ -39,20 +42,32 @@ pub(super) struct Inbox(Mutex<Mail>);
 
 #[derive(Debug, Default)]
 struct Mail {
-    changed: HashMap<u32, Arc<Session>>,
+    /// By their numbers, which take a bit each: whoever is found there later is looked at as he is then, and an inbox
+    /// that nobody empties stays small.
+    changed: Places,
     ended: Vec<Gone>,
     is_incomplete: bool,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// Those who fit. `None` if nobody has looked yet, or more happened than could be kept.
-    members: Option<Places>,
+    /// `None` if nobody has looked yet, or more happened than could be kept.
+    members: Option<Members>,
     is_subscribed: bool,
     cohorts: Vec<Cohort>,
     /// How many sessions were held against the question.
     #[cfg(test)]
     looks: usize,
+}
+
+/// What is known of the sessions.
+#[derive(Debug, Default)]
+struct Members {
+    /// Those who fit.
+    fitting: Places,
+    /// Those who were held against the question. All of lower turns than `since` were, too.
+    seen: Places,
+    since: u64,
 }
 
 /// Watchers who know the same.
@@ -82,9 +97,11 @@ impl Group {
         Self { hub, key, question, inbox: Arc::default(), state: Mutex::default() }
     }
 
-    /// How many sessions may be looked at, and shown, for a watcher who joins.
+    /// How many sessions may be looked at, and shown, for a watcher who joins: whatever is asked for, also what has
+    /// changed of all others is handed out then.
     pub(super) fn looks(&self) -> usize {
-        self.question.looks(&self.hub.registry, self.view())
+        let registry = &self.hub.registry;
+        self.question.looks(registry, self.view()).max(registry.len())
     }
 
     /// What its watchers see.
@@ -104,34 +121,35 @@ impl Group {
     /// Tells the watchers what has changed, again and again, for as long as there are any.
     pub(super) fn keep_telling(self: &Arc<Self>) {
         // Tests tell themselves.
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let Ok(runtime) = Handle::try_current() else { return };
         let (group, interval, turn) = (Arc::downgrade(self), self.key.interval, self.hub.turn.clone());
         runtime.spawn(async move {
+            let mut pause = interval;
             loop {
-                time::sleep(interval).await;
+                time::sleep(pause).await;
                 let turn = turn.acquire().await;
                 let Some(group) = group.upgrade() else { return };
                 let told = group.clone();
-                if task::spawn_blocking(move || told.tell()).await.is_err() {
+                let is_told = task::spawn_blocking(move || told.tell()).await.unwrap_or_else(|_| {
                     // A fault of ours. What the watchers know may be wrong.
                     group.start_over(&mut group.lock());
-                }
+                    true
+                });
+                pause = if is_told { interval } else { BUSY_PAUSE };
                 drop(turn);
             }
         });
     }
 
-    /// Whoever waits behind this queue joins: it is told what happens from here on.
-    pub(super) fn join(&self, queue: &Arc<Queue>) -> Joined {
+    /// Whoever waits behind this queue joins: it is told what happens from here on. `None` if that has to be done again,
+    /// since it took too long, or too much happened meanwhile.
+    pub(super) fn join(&self, queue: &Arc<Queue>) -> Option<Joined> {
         let mut state = self.lock();
         let revision = self.look(&mut state, true);
-        if state.members.is_none() {
-            // So much happened while everybody was looked at that it has to be done again.
-            queue.lag();
-            return Joined { revision, sessions: Vec::new() };
-        }
-        let numbers: Vec<_> = state.members.iter().flat_map(Places::iter).collect();
-        let sessions = self.hub.registry.numbered(numbers.iter().copied());
+        let numbers: Vec<_> = state.members.as_ref()?.fitting.iter().collect();
+        let mut sessions = self.hub.registry.numbered(numbers.iter().copied());
+        // Should more have ended meanwhile than are kept, a number may be another's, whom nobody here may see.
+        sessions.retain(|session| self.view().sees(session.who()));
         let watcher = Arc::downgrade(queue);
         if sessions.len() == numbers.len() {
             match state.cohorts.last_mut() {
@@ -148,14 +166,19 @@ impl Group {
                 newest.unsent.forget_ends(|number| missing.contains(number));
             }
         }
-        Joined { revision, sessions }
+        Some(Joined { revision, sessions })
     }
 
-    /// Tells every watcher what has happened since it was last told.
-    pub(super) fn tell(&self) {
-        let mut state = self.lock();
+    /// Tells every watcher what has happened since it was last told. `false` if somebody is joining, which may take long,
+    /// and other groups wait for their turn: try again.
+    pub(super) fn tell(&self) -> bool {
+        let mut state = match self.state.try_lock() {
+            Ok(state) => state,
+            Err(TryLockError::Poisoned(state)) => state.into_inner(),
+            Err(TryLockError::WouldBlock) => return false,
+        };
         if state.members.is_none() {
-            return;
+            return true;
         }
         let revision = self.look(&mut state, false);
         let mut told = Vec::new();
@@ -176,24 +199,16 @@ impl Group {
         if !told.is_empty() {
             state.cohorts.push(Cohort { watchers: told, unsent: Delta::default() });
         }
+        true
     }
 
     /// Brings the state up to date, and notes what every cohort is to be told of it; answers the revision of the state.
-    /// If nobody knows who fits, and `begins`, looks at all sessions.
+    /// If nobody knows who fits, and `begins`, looks at all sessions. If that takes too long, nobody knows afterwards.
     fn look(&self, state: &mut State, begins: bool) -> u64 {
+        let until = self.hub.deadline();
         let is_new = begins && state.members.is_none();
         if is_new {
-            if !mem::replace(&mut state.is_subscribed, true) {
-                self.hub.subscribe(&self.inbox);
-            }
-            self.hub.hand_out();
-            self.inbox.take();
-            // What happens from here on is news.
-            let mut members = Places::default();
-            self.question.for_each((&self.hub.registry, self.hub.clock, self.view()), |session, _| {
-                members.insert(session.number());
-            });
-            state.members = Some(members);
+            state.members = self.find_all(&mut state.is_subscribed, until);
         }
         let revision = self.hub.hand_out();
         let mail = self.inbox.take();
@@ -201,17 +216,38 @@ impl Group {
             self.start_over(state);
         }
         let now_ms = self.hub.clock.now_ms();
+        let in_time = || Instant::now() < until;
+        let mut changed = mail.changed.iter().filter_map(|number| self.hub.registry.of_number(number));
         // Those that changed first, then those that ended: `News` says why.
-        for session in mail.changed.values() {
-            self.look_at(state, session, now_ms, true);
-        }
-        if !is_new && self.question.moves_by_itself() {
-            self.look_at_all(state, now_ms);
-        }
-        for gone in &mail.ended {
-            self.end(state, gone, now_ms);
+        let is_done =
+            changed.all(|session| {
+                self.look_at(state, &session, now_ms, true);
+                in_time()
+            }) && (is_new || !self.question.moves_by_itself() || self.look_at_all(state, now_ms, until))
+                && mail.ended.iter().all(|gone| {
+                    self.end(state, gone, now_ms);
+                    in_time()
+                });
+        if !is_done {
+            self.start_over(state);
         }
         revision
+    }
+
+    /// Looks at all sessions, as long as there is time.
+    fn find_all(&self, is_subscribed: &mut bool, until: Instant) -> Option<Members> {
+        if !mem::replace(is_subscribed, true) {
+            self.hub.subscribe(&self.inbox);
+        }
+        self.hub.hand_out();
+        self.inbox.take();
+        // What happens from here on is news.
+        let mut members = Members { since: self.hub.registry.turn(), ..Members::default() };
+        let seen_by = (&*self.hub.registry, self.hub.clock, self.view());
+        let is_done = self.question.for_each(seen_by, until, |session, _| {
+            members.fitting.insert(session.number());
+        });
+        is_done.then_some(members)
     }
 
     /// Finds out whether a session fits now.
@@ -226,15 +262,16 @@ impl Group {
         {
             state.looks += 1;
         }
+        members.seen.insert(session.number());
         let tell: fn(&mut Delta, &Arc<Session>) = if self.fits(session, &seen) {
-            if members.insert(session.number()) {
+            if members.fitting.insert(session.number()) {
                 Delta::open
             } else if has_changed {
                 Delta::change
             } else {
                 return;
             }
-        } else if members.remove(session.number()) {
+        } else if members.fitting.remove(session.number()) {
             Delta::unmatch
         } else {
             return;
@@ -242,31 +279,34 @@ impl Group {
         state.cohorts.iter_mut().for_each(|cohort| tell(&mut cohort.unsent, session));
     }
 
-    /// Time passes, and who fits may be others.
-    fn look_at_all(&self, state: &mut State, now_ms: u64) {
-        let Some(members) = &state.members else { return };
+    /// Time passes, and who fits may be others; `false` if there was no time for all.
+    fn look_at_all(&self, state: &mut State, now_ms: u64, until: Instant) -> bool {
+        let Some(members) = &state.members else { return true };
         let registry = &self.hub.registry;
         let (mut fitting, mut newly) = (Places::default(), Vec::new());
-        self.question.for_each((registry, self.hub.clock, self.view()), |session, _| {
+        let is_done = self.question.for_each((registry, self.hub.clock, self.view()), until, |session, _| {
             fitting.insert(session.number());
-            if !members.contains(session.number()) {
+            if !members.fitting.contains(session.number()) {
                 newly.push(session.clone());
             }
         });
-        let no_more: Vec<_> = members.iter().filter(|number| !fitting.contains(*number)).collect();
+        let no_more: Vec<_> = members.fitting.iter().filter(|number| !fitting.contains(*number)).collect();
         newly.extend(registry.numbered(no_more.into_iter()));
-        for session in newly {
-            self.look_at(state, &session, now_ms, false);
-        }
+        is_done
+            && newly.iter().all(|session| {
+                self.look_at(state, session, now_ms, false);
+                Instant::now() < until
+            })
     }
 
     /// A session has ended.
     fn end(&self, state: &mut State, gone: &Gone, now_ms: u64) {
         let Some(members) = &mut state.members else { return };
-        let Gone { session, ended, was_told } = gone;
+        let Gone { session, ended, turn } = gone;
+        let was_seen = members.seen.remove(session.number()) || *turn < members.since;
         // One that came and went unseen is judged by how it ended.
-        let is_theirs = members.remove(session.number())
-            || !was_told
+        let is_theirs = members.fitting.remove(session.number())
+            || !was_seen
                 && self.fits(session, &Seen::for_row(session, self.hub.clock, now_ms, self.view().mask()));
         if is_theirs {
             state.cohorts.iter_mut().for_each(|cohort| cohort.unsent.end(session.number(), ended));
@@ -288,6 +328,13 @@ impl Group {
             .for_each(|queue| queue.lag());
     }
 
+    /// Does this while it is as when somebody joins.
+    #[cfg(test)]
+    pub(super) fn while_somebody_joins<T>(&self, act: impl FnOnce() -> T) -> T {
+        let _state = self.lock();
+        act()
+    }
+
     #[cfg(test)]
     pub(super) fn sessions_looked_at(&self) -> usize {
         self.lock().looks
@@ -300,7 +347,17 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        self.hub.forget(&self.key, &self.inbox);
+        let (hub, key, inbox) = (self.hub.clone(), self.key.clone(), self.inbox.clone());
+        let state = mem::take(self.state.get_mut().unwrap_or_else(PoisonError::into_inner));
+        let forget = move || {
+            hub.forget(&key, &inbox);
+            drop(state);
+        };
+        // Whoever leaves last may be a socket. News may be being handed out, and what is left may be large.
+        match Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(forget)),
+            Err(_) => forget(),
+        }
     }
 }
 
@@ -312,7 +369,9 @@ impl Inbox {
         }
         // A group that starts over looks at all sessions.
         if !mail.is_incomplete {
-            mail.changed.extend(news.changed.iter().map(|session| (session.number(), session.clone())));
+            for session in &news.changed {
+                mail.changed.insert(session.number());
+            }
             mail.ended.extend_from_slice(&news.ended);
         }
     }

@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::{Duration, Instant},
 };
 
 use tokio::sync::{Notify, Semaphore};
@@ -25,6 +26,8 @@ pub(in crate::admin) struct Hub {
     groups: Mutex<HashMap<Key, Weak<Group>>>,
     desk: Mutex<Desk>,
     places: Arc<Semaphore>,
+    /// How long it may take to find out who fits.
+    max_time: Duration,
     /// Groups find out one after the other what has changed, so that all watchers together take one core at most.
     pub(super) turn: Arc<Semaphore>,
 }
@@ -38,15 +41,23 @@ struct Desk {
 }
 
 impl Hub {
-    pub(in crate::admin) fn new(registry: Arc<Registry>, clock: Clock) -> Arc<Self> {
+    /// Watches of these sessions; it may take `max_time` to find out who fits.
+    pub(in crate::admin) fn new(registry: Arc<Registry>, clock: Clock, max_time: Duration) -> Arc<Self> {
         Arc::new(Self {
             registry,
             clock,
             groups: Mutex::default(),
             desk: Mutex::default(),
             places: Arc::new(Semaphore::new(MAX_WATCHES)),
+            max_time,
             turn: Arc::new(Semaphore::new(1)),
         })
+    }
+
+    /// When whoever begins now to find out who fits gives up.
+    pub(super) fn deadline(&self) -> Instant {
+        const FOR_EVER: Duration = Duration::from_secs(24 * 60 * 60);
+        Instant::now() + self.max_time.min(FOR_EVER)
     }
 
     /// A new watch, which [takes](Watch::join) its snapshot later. `wake` is notified whenever something waits for it.

@@ -65,11 +65,11 @@ impl Watch {
         &self.group
     }
 
-    /// Takes a snapshot, and is told what changes from there on.
-    pub(super) fn join(&self) -> Joined {
-        let joined = self.group.join(&self.queue);
+    /// Takes a snapshot, and is told what changes from there on. `None` if there is none yet: try again.
+    pub(super) fn join(&self) -> Option<Joined> {
+        let joined = self.group.join(&self.queue)?;
         self.revision.store(joined.revision, Ordering::Relaxed);
-        joined
+        Some(joined)
     }
 
     /// The revision of what it has been told last, or is being told.

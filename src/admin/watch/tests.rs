@@ -11,7 +11,7 @@ use crate::{
     admin::{
         item::{Column, Fields, Seen},
         listing::NoList,
-        source::Workshop,
+        source::{Unanswered, Workshop},
         view::{Mask, View},
     },
     edge::clock::Clock,
@@ -52,9 +52,13 @@ fn without_what_moves(item: &Value) -> Value {
 
 impl World {
     fn new() -> Self {
+        Self::with_max_time(Duration::MAX)
+    }
+
+    fn with_max_time(max_time: Duration) -> Self {
         let registry = Arc::new(Registry::new(Rules::default()));
         let clock = Clock::start();
-        Self { hub: Hub::new(registry.clone(), clock), registry, clock }
+        Self { hub: Hub::new(registry.clone(), clock, max_time), registry, clock }
     }
 
     fn join(&self, id: &str, user: &str) -> Membership {
@@ -78,7 +82,8 @@ impl World {
     fn truth(&self, params: &Value) -> BTreeMap<String, Value> {
         let Asked { question, .. } = asked(params).unwrap();
         let mut found = BTreeMap::new();
-        question.for_each((&self.registry, self.clock, &View::of(None)), |session, _| {
+        let seen_by = (&*self.registry, self.clock, &View::of(None));
+        question.for_each(seen_by, self.hub.deadline(), |session, _| {
             let mut out = Vec::new();
             Seen::for_row(session, self.clock, self.clock.now_ms(), Mask::Off)
                 .write_json(&Fields::all(), &mut out);
@@ -217,6 +222,84 @@ fn who_came_and_went_between_two_batches_is_in_closed_alone() {
     let mut late = world.watch(&json!({"filter": {"username[sw]": "e"}}));
     assert!(late.next().is_empty());
     assert_eq!(lists(&eves.next()), [vec![], vec![], vec!["before"]]);
+}
+
+/// What one group was told alive, another that is told less often has never heard of: each counts every login.
+#[test]
+fn who_came_and_went_between_two_batches_is_in_closed_whoever_else_watches() {
+    let world = World::new();
+    let mut often = world.watch(&json!({"intervalMs": 100}));
+    let mut seldom = world.watch(&json!({"intervalMs": 60_000}));
+    let short = world.join("short", "ann");
+    assert_eq!(lists(&often.next()), [vec!["short"], vec![], vec![]]);
+    close(short);
+    assert_eq!(lists(&often.next()), [vec![], vec![], vec!["short"]]);
+    assert_eq!(lists(&seldom.next()), [vec![], vec![], vec!["short"]]);
+    // One that never fitted while it was looked at is nobody's.
+    let mut lonely = world.watch(&json!({"filter": {"connected": false}}));
+    let seen = world.join("seen", "ann");
+    assert!(lonely.next().is_empty());
+    close(seen);
+    assert!(lonely.next().is_empty());
+}
+
+/// News of all sessions is handed out to whoever joins, also to one who asks for a single id: not on a socket's thread.
+#[test]
+fn joining_is_as_much_work_as_there_are_sessions() {
+    let world = World::new();
+    let _members: Vec<_> = (0..100).map(|n| world.join(&n.to_string(), "ann")).collect();
+    let watcher = world.watch(&json!({"filter": {"id": "7"}}));
+    assert_eq!(watcher.known.len(), 1);
+    assert_eq!(watcher.watch.group().looks(), 100);
+}
+
+/// As a list is, by `--max-list-time`: a costly pattern would hold a core and a place among the makers of answers, and
+/// no group behind it would be told anything.
+#[tokio::test]
+async fn a_watch_that_takes_too_long_to_find_out_who_fits_is_given_up() {
+    let world = World::with_max_time(Duration::ZERO);
+    let _members: Vec<_> = (0..1_100).map(|n| world.join(&n.to_string(), "ann")).collect();
+    let asked = asked(&json!({"filter": {"username[rgx]": "a+n"}})).unwrap();
+    let watch = Arc::new(world.hub.watch(asked, Arc::new(Notify::new())).unwrap());
+    assert!(watch.join().is_none());
+    let workshop = workshop().with_max_time(Duration::ZERO);
+    let mut part = Vec::new();
+    let told = Told::first_event(&watch, &workshop).write_part(&mut part).await;
+    assert_eq!(told, Err(Unanswered::TooCostly(Duration::ZERO)));
+    watch.group().tell();
+    assert!(!watch.has_next(), "it is none of those who are told");
+}
+
+/// Finding out who fits may take seconds, and one group after the other has its turn.
+#[test]
+fn a_group_that_somebody_is_joining_holds_up_no_other() {
+    let world = World::new();
+    let mut watcher = world.watch(&json!({}));
+    let _member = world.join("d", "ann");
+    let group = watcher.watch.group();
+    assert!(!group.while_somebody_joins(|| group.tell()));
+    assert!(!watcher.watch_has_next());
+    assert!(group.tell());
+    watcher.listen();
+    assert_eq!(watcher.known, world.truth(&json!({})));
+}
+
+#[tokio::test]
+async fn the_last_watcher_to_leave_leaves_the_clearing_up_to_others() {
+    let world = World::new();
+    let watch = world.hub.watch(asked(&json!({})).unwrap(), Arc::new(Notify::new())).unwrap();
+    watch.join().unwrap();
+    drop(watch);
+    for _ in 0..1_000 {
+        if world.hub.groups() == 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(world.hub.groups(), 0);
+    let member = world.join("d", "ann");
+    member.session().message_came(1);
+    assert!(world.registry.news().changed.is_empty(), "nothing is noted");
 }
 
 #[test]

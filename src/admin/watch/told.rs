@@ -38,12 +38,12 @@ impl<F: FnOnce(Arc<Watch>)> Snapshot<F> {
         Self { watch, head, has_metadata: true, rows: None, done: Some(done) }
     }
 
-    /// Joins, and writes what comes before the first row.
-    fn begin(&self, out: &mut Vec<u8>) -> Rows {
+    /// Joins, and writes what comes before the first row; `None` if that has to be tried again.
+    fn begin(&self, out: &mut Vec<u8>) -> Option<Rows> {
         let group = self.watch.group();
         let hub = group.hub();
         let taken_ms = hub.clock.now_ms();
-        let joined = self.watch.join();
+        let joined = self.watch.join()?;
         out.extend_from_slice(self.head.as_bytes());
         out.extend_from_slice(format!(r#""revision":{},"items":["#, joined.revision).as_bytes());
         let matching = joined.sessions.len();
@@ -62,7 +62,7 @@ impl<F: FnOnce(Arc<Watch>)> Snapshot<F> {
         } else {
             "]}".to_owned()
         };
-        Rows { left: joined.sessions.into_iter(), is_first: true, tail }
+        Some(Rows { left: joined.sessions.into_iter(), is_first: true, tail })
     }
 }
 
@@ -75,7 +75,7 @@ impl<F: FnOnce(Arc<Watch>) + Send> Source for Snapshot<F> {
     }
 
     fn write_part(&mut self, out: &mut Vec<u8>) -> bool {
-        let mut rows = self.rows.take().unwrap_or_else(|| self.begin(out));
+        let Some(mut rows) = self.rows.take().or_else(|| self.begin(out)) else { return true };
         let group = self.watch.group();
         let (clock, mask) = (group.hub().clock, group.view().mask());
         let (fields, now_ms) = (Fields::all(), clock.now_ms());

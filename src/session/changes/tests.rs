@@ -58,7 +58,7 @@ fn what_changes_is_told_once_and_what_does_nothing_never() {
     let News { changed, ended, .. } = registry.news();
     assert!(changed.is_empty());
     let [gone] = &ended[..] else { panic!("{ended:?}") };
-    assert_eq!((gone.ended.total_bytes_sent, gone.was_told), (8, true));
+    assert_eq!(gone.ended.total_bytes_sent, 8);
     registry.end_news();
     close(quiet);
     registry.begin_news();
@@ -66,16 +66,17 @@ fn what_changes_is_told_once_and_what_does_nothing_never() {
 }
 
 #[test]
-fn who_came_and_went_between_two_asks_was_never_told() {
+fn an_end_tells_whether_it_began_since_a_turn() {
     let registry = registry();
     let before = registry.join(joining("before", "ann", "p"), 0).unwrap();
     registry.begin_news();
+    let since = registry.turn();
     close(before);
     close(registry.join(joining("short", "ann", "p"), 0).unwrap());
     let News { changed, ended, .. } = registry.news();
     assert!(changed.is_empty());
-    let told: Vec<_> = ended.iter().map(|gone| (gone.ended.who.id(), gone.was_told)).collect();
-    assert_eq!(told, [("before", true), ("short", false)]);
+    let told: Vec<_> = ended.iter().map(|gone| (gone.ended.who.id(), gone.turn >= since)).collect();
+    assert_eq!(told, [("before", false), ("short", true)]);
 }
 
 #[test]
@@ -111,6 +112,30 @@ fn a_token_that_expires_is_a_change() {
     assert!(registry.news().changed.is_empty());
 }
 
+/// A look that was queued for something else is late, and finds the token expired as well.
+#[test]
+fn a_token_that_expires_shortly_after_something_else_is_due_is_a_change() {
+    let rules = Rules { idle_ms: [Some(990); 4], token_grace_ms: 5_000, ..Rules::default() };
+    let registry = Arc::new(Registry::new(rules));
+    registry.begin_news();
+    let mut with_token = joining("a", "ann", "p");
+    with_token.identity.authorized = true;
+    with_token.expires_ms = Some(1_000);
+    let member = registry.join(with_token.clone(), 0).unwrap();
+    member.session().user_acted(900);
+    registry.news();
+    registry.expire(1_020);
+    assert_eq!(ids(&registry.news().changed), ["a"]);
+    // So does a newer one, long before the first would have ended the session.
+    with_token.expires_ms = Some(1_500);
+    let _second = registry.join(with_token, 1_100).unwrap();
+    assert_eq!(ids(&registry.news().changed), ["a"]);
+    registry.expire(1_499);
+    assert!(registry.news().changed.is_empty());
+    registry.expire(1_500);
+    assert_eq!(ids(&registry.news().changed), ["a"]);
+}
+
 #[test]
 fn more_ends_than_are_kept_are_told_as_such() {
     let changes = Changes::default();
@@ -118,7 +143,7 @@ fn more_ends_than_are_kept_are_told_as_such() {
     let member = registry.join(joining("a", "ann", "p"), 0).unwrap();
     let session = member.session().clone();
     registry.terminate("a", EndReason::Terminated, "", 1);
-    let gone = Gone { session, ended: registry.ended().0[0].clone(), was_told: true };
+    let gone = Gone { session, ended: registry.ended().0[0].clone(), turn: 0 };
     changes.is_asked.store(true, Ordering::SeqCst);
     for _ in 0..=MAX_ENDED {
         changes.end(|| gone.clone());
