@@ -20,7 +20,7 @@
 //! | [`session`] | the model: sessions, registry, rows, filters. Pure: no socket, no task, no clock | nothing of ours |
 //! | [`config`] | the one validated configuration | `session` |
 //! | [`frames`] | WebSocket frames of clients, read where they lie. Pure: no socket, no clock | nothing of ours |
-//! | `edge` | what both planes share: accepting, refusals, TLS, tokens in headers, `Origin` and `Host`, files that change, the WebSocket's upgrade and end, the clock | nothing of ours |
+//! | `edge` | what both planes share: accepting, refusals, TLS, tokens in headers, `Origin` and `Host`, files that change, the WebSocket's upgrade and end, schemas, the clock | nothing of ours |
 //! | `clients` | the client plane: who may come in, and the counting | `session`, `config`, `frames`, `edge` |
 //! | `admin` | the query plane: JSON-RPC and HTTP | `session`, `config`, `edge` |
 //! | [`server`] | the two planes over given listeners, until told to stop; the drain | all above |
@@ -109,6 +109,9 @@
 //! - **TLS by rustls over ring** (`edge/tls.rs`): it builds with a C compiler and nothing else. The task of a connection is
 //!   the same over either stream, compiled twice, so that TLS costs nothing where there is none; an idle
 //!   session over TLS takes some 6 KiB more (measured).
+//! - **What programs are told is what the code goes by** (`admin/describe`): the schemas of `/api/v1/openapi.json` and
+//!   `/asyncapi.json` come from the types that read and write, and from the tables of columns and operators. The client
+//!   plane describes itself, and [`server`] hands that to the other, which does not know it.
 //! - **A failing connection is read on after its close frame**: a socket closed with unread data is reset, and the
 //!   reset may destroy the frame that says why.
 

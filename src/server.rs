@@ -7,7 +7,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     admin::{AdminPlane, check as check_admin},
-    clients::{ClientPlane, check as check_clients},
+    clients::{ClientPlane, check as check_clients, describe as describe_clients},
     config::Config,
     edge::clock::Clock,
     session::Registry,
@@ -109,9 +109,15 @@ pub async fn run_on(
 ) -> Drained {
     let clock = Clock::start();
     let draining = CancellationToken::new();
+    let clients_have_tls = config.clients.tls.is_some();
     let clients = Arc::new(ClientPlane::new(config.clients, registry.clone(), clock, draining.clone()));
-    let admin =
-        Arc::new(AdminPlane::new(config.admin, (registry, clients.counted.clone()), clock, draining.clone()));
+    let admin = Arc::new(AdminPlane::new(
+        config.admin,
+        (registry, clients.counted.clone()),
+        clock,
+        draining.clone(),
+        (describe_clients, clients_have_tls),
+    ));
     let serving = async {
         let clients = clients.clone().run(listeners.clients, config.reload.subscribe());
         tokio::join!(clients, admin.clone().run(listeners.admin, config.reload.subscribe()));

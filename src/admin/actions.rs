@@ -1,10 +1,12 @@
 //! What administrators do to sessions (PROTOCOL 3.1, "Actions").
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 
 use super::{
     bulk::{Deed, Target},
+    describe::takes,
     methods::Methods,
     rpc::Error,
     select::Question,
@@ -12,51 +14,70 @@ use super::{
 use crate::session::{EndReason, Session, control_message, text::shown};
 
 /// `closeSession`: ends a session, or all that a filter picks, with 4001 and words for their clients.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct CloseSession {
+    /// The one session that is meant. This or a filter is needed, and not both.
     session_id: Option<String>,
+    /// All sessions are meant that fit.
+    #[schemars(with = "Option<takes::LiveFilter>")]
     filter: Option<Box<RawValue>>,
+    /// Words for the clients: the reason of the close frame, cut to 123 bytes.
     message: Option<String>,
+    /// Ends nobody, and answers how many it would be.
     #[serde(default)]
     dry_run: bool,
+    /// An empty filter, which is everybody, is meant so.
     #[serde(default)]
     all: bool,
 }
 
 /// `closePage`: closes one page; a connection that serves no other is closed with 4004.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct ClosePage {
+    /// The session that is meant.
     session_id: String,
+    /// The page of it.
     page_id: String,
+    /// Words for the client, if its connection serves no other page: the reason of the close frame, cut to 123 bytes.
     message: Option<String>,
 }
 
 /// `sendMessage`: to all connections of a session, or to those of one page; or of all sessions that a filter picks.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct SendMessage {
+    /// The one session that is meant. This or a filter is needed, and not both.
     session_id: Option<String>,
+    /// All sessions are meant that fit.
+    #[schemars(with = "Option<takes::LiveFilter>")]
     filter: Option<Box<RawValue>>,
+    /// An empty filter, which is everybody, is meant so.
     #[serde(default)]
     all: bool,
+    /// Only the connections that serve this page.
     page_id: Option<String>,
+    /// What kind of message it is, for the application to know.
     message_type: String,
+    /// Any JSON.
     #[serde(default)]
     payload: Value,
 }
 
 /// How many sessions or pages were ended.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Terminated {
+    /// Sessions or pages.
     terminated: usize,
 }
 
 /// Of how many sessions some client took the message, and of how many none could.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Delivered {
+    /// Sessions of which some connection took the message.
     delivered: usize,
+    /// Sessions of which none could: none speaks `headcount.v1`, or too much is waiting for it already.
     undeliverable: usize,
 }
 

@@ -2,6 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use schemars::JsonSchema;
 use serde::{
     Deserialize, Deserializer, Serialize,
     de::{DeserializeOwned, MapAccess, SeqAccess, Visitor},
@@ -115,9 +116,10 @@ impl Procedures for Methods {
 const NO_METHOD: &str = "unknown";
 
 /// The parameters of a method that has none.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct NoParameters {}
+#[schemars(description = "There are none.")]
+pub(super) struct NoParameters {}
 
 impl Methods {
     /// The watches of the socket that asks.
@@ -164,7 +166,7 @@ impl Methods {
 }
 
 /// What a method needs of a token.
-fn needed(method: &str) -> Option<Scope> {
+pub(super) fn needed(method: &str) -> Option<Scope> {
     match method {
         "getSessionInfo" | "listSessions" | "watchSessions" | "unwatchSessions" | "getHistory"
         | "getStats" | "getNodes" => Some(Scope::Read),

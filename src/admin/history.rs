@@ -4,11 +4,14 @@ use std::{net::IpAddr, ops::RangeInclusive, sync::Arc, time::Instant, vec};
 
 use axum::extract::{Extension, Request};
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{
+    describe::takes,
     http,
+    listing::Items,
     methods::Methods,
     rest::{is_condition, number, unknown},
     rpc::Error,
@@ -29,12 +32,18 @@ use crate::{
 const DEFAULT_LIMIT: i64 = 100;
 
 /// The parameters of `getHistory`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct GetHistory {
+    /// Conditions that must all hold.
+    #[schemars(with = "Option<takes::EndedFilter>")]
     filter: Option<Box<RawValue>>,
+    /// Only those that ended then or later.
     from: Option<DateTime<Utc>>,
+    /// Only those that ended then or earlier.
     to: Option<DateTime<Utc>>,
+    /// How many items are shown; -1 is all.
+    #[schemars(range(min = -1), extend("default" = DEFAULT_LIMIT))]
     limit: Option<i64>,
 }
 
@@ -110,23 +119,41 @@ pub(super) async fn history(Extension(methods): Extension<Methods>, request: Req
 }
 
 /// An ended session as it is shown.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct Item<'a> {
+#[schemars(rename = "EndedSession")]
+pub(super) struct Item<'a> {
+    /// A UUID, or the designer's own id.
     id: &'a str,
+    /// The user, or `Unauthenticated`.
     username: &'a str,
+    /// The project the session ran in.
     project: &'a str,
+    /// Where the session ran.
     session_scope: SessionScope,
+    /// The client's address, without port; without the scope `pii` its network.
     client_address: IpAddr,
+    /// The client's `User-Agent`, cleaned; empty if it sent none, and without the scope `pii`.
     user_agent: &'a str,
+    /// Whether the identity was verified and held to the end.
     authorized: bool,
+    /// When the session began.
+    #[schemars(extend("format" = "date-time"))]
     connected_at: String,
+    /// When it ended.
+    #[schemars(extend("format" = "date-time"))]
     ended_at: String,
+    /// How long it was there, in milliseconds.
     duration_ms: u64,
+    /// Why it ended.
     reason: EndReason,
+    /// The pages that were open last.
     page_ids: &'a [Arc<str>],
+    /// Payload bytes of its last message.
     recent_bytes_sent: u64,
+    /// Payload bytes of all its messages.
     total_bytes_sent: u64,
+    /// Payload bytes delivered to the client.
     bytes_received: u64,
 }
 
@@ -140,7 +167,7 @@ struct Seen<'a> {
 
 /// The fields that a filter may name: those of [`Item`], by the same names.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Column {
+pub(super) enum Column {
     Id,
     Username,
     Project,
@@ -208,21 +235,17 @@ impl Record for Seen<'_> {
     }
 }
 
-#[derive(Debug, Serialize)]
-struct Metadata {
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "HistoryMetadata")]
+pub(super) struct Metadata {
     /// Ended sessions that are remembered.
     total: usize,
     /// Those among them that were asked for.
     matching: usize,
+    /// The limit that was asked for; -1 is all.
     limit: i64,
     /// Ended sessions that are not remembered any more.
     forgotten: u64,
-}
-
-#[derive(Debug, Serialize)]
-struct Answer<'a> {
-    items: Vec<Item<'a>>,
-    metadata: Metadata,
 }
 
 /// The answer to `getHistory`, made when its turn comes.
@@ -280,8 +303,8 @@ impl Source for History {
         }
         let Looking { total, forgotten, matching, .. } = looking;
         let metadata = Metadata { total, matching, limit: asked.limit, forgotten };
-        let items = looking.found.iter().map(|ended| item(ended, clock, mask)).collect();
-        serde_json::to_writer(out, &Answer { items, metadata }).expect("rows are plain data");
+        let items: Vec<_> = looking.found.iter().map(|ended| item(ended, clock, mask)).collect();
+        serde_json::to_writer(out, &Items { items, metadata }).expect("rows are plain data");
         false
     }
 }

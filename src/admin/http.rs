@@ -21,7 +21,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     caller::Lacks,
-    events, history, ignition,
+    describe, events, history, ignition,
     listener::AdminPlane,
     methods::{Methods, SessionInfoFilters},
     metrics, nodes, query_socket, rest, rpc,
@@ -76,6 +76,9 @@ pub(super) fn router(
         .route("/data/api/v1/designers", get(ignition::designers))
         .route("/data/api/v1/designer/{id}", delete(ignition::delete_designer))
         .route("/data/vision/api/v1/clients", get(ignition::vision_clients))
+        .route("/api/v1/openapi.json", get(describe::openapi))
+        .route("/api/v1/asyncapi.json", get(describe::asyncapi))
+        .route("/asyncapi.json", get(describe::asyncapi))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .fallback(not_found)
@@ -230,10 +233,7 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 async fn not_found() -> Refusal {
-    Refusal::not_found(
-        "there is nothing here; there are /query, /api/v1/session-info, /api/v1/sessions, /api/v1/events, \
-         /api/v1/history, /api/v1/stats, /api/v1/nodes, /metrics, /healthz and /readyz",
-    )
+    Refusal::not_found("there is nothing here; /api/v1/openapi.json and /asyncapi.json tell what there is")
 }
 
 async fn method_not_allowed(request: Request) -> Refusal {

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::{
     http::{Answer, made, ok},
     item::Fields,
-    listing::{self, Asked, Shape},
+    listing::{self, Asked, IgnitionMetadata, Shape},
     methods::Methods,
     rest::{only, path_id, read, terminate},
 };
@@ -73,7 +73,7 @@ pub(super) async fn delete_designer(
 pub(super) async fn vision_clients(Extension(methods): Extension<Methods>, request: Request) -> Answer {
     methods.caller.must_have(Scope::Read)?;
     let asked = read(request.uri(), &PARAMETERS, Shape::Ignition)?;
-    let metadata = json!({"total": 0, "matching": 0, "limit": asked.limit, "offset": asked.offset});
+    let metadata = IgnitionMetadata { total: 0, matching: 0, limit: asked.limit, offset: asked.offset };
     Ok(ok(json!({"items": [], "metadata": metadata}).to_string()))
 }
 

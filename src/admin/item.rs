@@ -2,13 +2,14 @@
 
 use std::{cell::OnceCell, io::Write, sync::Arc};
 
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::view::Mask;
 use crate::{
     edge::clock::Clock,
     session::{
-        Counts, SUBPROTOCOL, Session, Standing, Who,
+        Counts, Page, SUBPROTOCOL, Session, Standing, Who,
         filter::{Field, Kind, Record, Texts, Value},
         text::shown,
     },
@@ -143,6 +144,22 @@ impl Fields {
     }
 }
 
+/// A page as an item shows it.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "Page")]
+pub(super) struct ShownPage {
+    /// The page's id.
+    id: Arc<str>,
+    /// Where it is in the application, if it said so.
+    path: Option<Arc<str>>,
+    /// Whether a connection serves it; false while it waits to be resumed.
+    connected: bool,
+    /// When it was opened.
+    #[schemars(extend("format" = "date-time"))]
+    opened_at: String,
+}
+
 /// A session at one moment, as somebody sees it. What changes is read when it is first asked for, and then stays.
 pub(super) struct Seen<'a> {
     session: &'a Session,
@@ -222,15 +239,13 @@ impl<'a> Seen<'a> {
         })
     }
 
-    /// The open pages, each as an object.
-    pub(super) fn pages(&self) -> Vec<serde_json::Value> {
-        let page = |page: &crate::session::Page| {
-            json!({
-                "id": page.id,
-                "path": page.path,
-                "connected": page.is_connected(),
-                "openedAt": self.clock.rfc3339(page.opened_ms),
-            })
+    /// The open pages.
+    pub(super) fn pages(&self) -> Vec<ShownPage> {
+        let page = |page: &Page| ShownPage {
+            id: page.id.clone(),
+            path: page.path.clone(),
+            connected: page.is_connected(),
+            opened_at: self.clock.rfc3339(page.opened_ms),
         };
         self.standing().pages.iter().map(page).collect()
     }

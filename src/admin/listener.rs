@@ -18,6 +18,7 @@ use super::{
     audit::Audit,
     caller::Caller,
     calls::METHODS,
+    describe::{DescribeClients, Descriptions, OverTls},
     figures::Figures,
     gate::Gate,
     http,
@@ -52,6 +53,7 @@ pub(crate) struct AdminPlane {
     /// Without it the plane is plain.
     tls: Option<Tls>,
     audit: Audit,
+    pub(super) descriptions: Descriptions,
     pub(super) figures: Arc<Figures>,
     /// Places for query sockets and event streams: fewer than for connections, so that HTTP is always answered.
     query_places: Arc<Semaphore>,
@@ -67,17 +69,21 @@ pub(crate) struct AdminPlane {
 
 impl AdminPlane {
     /// A plane that answers from the registry, and of what was counted on the other plane; `draining` is the server's.
+    /// What is said on the other plane is for that one to describe.
     pub(crate) fn new(
         config: AdminConfig,
         (registry, counted): (Arc<Registry>, Arc<Connections>),
         clock: Clock,
         draining: CancellationToken,
+        (describe_clients, clients_have_tls): (DescribeClients, bool),
     ) -> Self {
         let workshop = Workshop::new(config.max_concurrent_lists, config.request_timeout)
             .with_max_time(config.max_list_time);
         let snapshots = Arc::new(Snapshots::new(config.snapshot_max_age));
         let query_places = Arc::new(Semaphore::new(config.max_query_sockets));
         let gate = Gate::new(config.tokens.as_deref());
+        let over_tls = OverTls { clients: clients_have_tls, admin: config.tls.is_some() };
+        let descriptions = Descriptions::new(describe_clients, config.tokens.is_some(), over_tls);
         let tls = config.tls.as_ref().map(|files| {
             Tls::new("the certificate and key of the admin plane", &files.certificate, &files.key)
         });
@@ -94,6 +100,7 @@ impl AdminPlane {
             gate,
             tls,
             audit,
+            descriptions,
             figures,
             query_places,
             draining,

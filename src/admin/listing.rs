@@ -12,7 +12,8 @@ use std::{
 
 use futures::future::BoxFuture;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json, value::RawValue};
 
 use self::rows::{Next, Rows};
@@ -20,6 +21,7 @@ use super::{
     caller::Lacks,
     calls::kind,
     csv,
+    describe::takes,
     item::{Column, Fields, NODE, Seen},
     methods::Methods,
     rpc::Error,
@@ -32,7 +34,7 @@ use crate::{
     config::MAX_SNAPSHOT_AGE,
     config::tokens::Scope,
     session::{
-        Session,
+        Page, Session,
         filter::{Filter, Invalid, Record, Value as FieldValue},
         text::shown,
     },
@@ -42,17 +44,113 @@ use crate::{
 pub(super) const DEFAULT_LIMIT: i64 = 100;
 
 /// The parameters of `listSessions`. Their types are checked by name.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct ListSessions {
+    /// Conditions that must all hold.
+    #[schemars(with = "Option<takes::LiveFilter>")]
     filter: Option<Box<RawValue>>,
+    /// Terms, with spaces between them, that must all occur in some text, whatever the case of their letters.
+    #[schemars(with = "Option<takes::Search>")]
     search: Option<Value>,
+    /// The order; those that are equal go by their ids. Without it there is none in particular.
+    #[schemars(with = "Option<takes::LiveOrder>")]
     sort_by: Option<Value>,
+    /// How many items are shown; -1 is all.
+    #[schemars(with = "Option<i64>", range(min = -1), extend("default" = DEFAULT_LIMIT))]
     limit: Option<Value>,
+    /// How many are left out before them.
+    #[schemars(with = "Option<i64>", range(min = 0), extend("default" = 0))]
     offset: Option<Value>,
+    /// The keys that the items show, in the order of an item; without it, all.
+    #[schemars(with = "Option<Vec<takes::LiveField>>", length(min = 1))]
     fields: Option<Value>,
+    /// A list that was answered before, to show another part of the very same sessions.
+    #[schemars(with = "Option<String>")]
     snapshot_id: Option<Value>,
+    /// The list may be shared with others who asked so many milliseconds ago or less.
+    #[schemars(with = "Option<i64>", range(min = 0, max = MAX_SNAPSHOT_AGE.as_millis() as i64))]
     max_age_ms: Option<Value>,
+}
+
+/// What a list says of itself, beside its items.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "ListMetadata")]
+pub(super) struct Metadata<'a> {
+    /// Sessions that were live at `takenAt`.
+    total: usize,
+    /// How many of them fit.
+    matching: usize,
+    /// The limit that was asked for; -1 is all.
+    limit: i64,
+    /// The offset that was asked for.
+    offset: usize,
+    /// With this, `offset` and `limit` show other parts of the very same list; null if all that fits is here, or if
+    /// there is too much of it. It is kept until it was not asked for in 30 s.
+    snapshot_id: Option<&'a str>,
+    /// When the list was made.
+    #[schemars(extend("format" = "date-time"))]
+    taken_at: String,
+    /// Whether every node has answered.
+    complete: bool,
+    /// The servers that were asked.
+    nodes: [Node; 1],
+}
+
+/// One server's part in a list.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Node {
+    /// The server's name.
+    name: &'static str,
+    /// Whether it has answered.
+    answered: bool,
+    /// How many sessions were live there.
+    sessions: usize,
+}
+
+/// What a list in Ignition's shape says of itself.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct IgnitionMetadata {
+    /// How many there were.
+    pub(super) total: usize,
+    /// How many of them fit.
+    pub(super) matching: usize,
+    /// The limit that was asked for; -1 is all.
+    pub(super) limit: i64,
+    /// The offset that was asked for.
+    pub(super) offset: usize,
+}
+
+/// Items, and what is to be said of them.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "{T}s")]
+pub(super) struct Items<T, M> {
+    pub(super) items: Vec<T>,
+    pub(super) metadata: M,
+}
+
+/// What the pages of one session say of themselves.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct PagesMetadata {
+    /// How many pages are open.
+    total: usize,
+}
+
+/// A page as Ignition shows it.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct IgnitionPage {
+    /// The page's id.
+    id: Arc<str>,
+    /// When it was opened, in milliseconds since 1970.
+    created: i64,
+    /// When anything last came from its session, likewise.
+    last_keepalive: i64,
+    /// Always null: nobody measures it.
+    roundtrip: (),
+    /// The connections that serve it.
+    connect_count: usize,
 }
 
 /// What is asked for, whichever way it is asked.
@@ -423,19 +521,20 @@ impl List {
         let live = || self.methods.caller.view().live(&self.methods.registry);
         let counts = || (live().max(begun.written), begun.written);
         let (total, matching) = begun.counts.unwrap_or_else(counts);
-        let page = format!(r#""total":{total},"matching":{matching},"limit":{limit},"offset":{offset}"#);
-        match self.shape {
-            Shape::Ndjson | Shape::Csv => String::new(),
-            Shape::Ignition | Shape::Designers => format!(r#"],"metadata":{{{page}}}}}"#),
+        let (limit, offset) = (*limit, *offset);
+        let metadata = match self.shape {
+            Shape::Ndjson | Shape::Csv => return String::new(),
+            Shape::Ignition | Shape::Designers => {
+                to_text(&IgnitionMetadata { total, matching, limit, offset })
+            }
             Shape::Json => {
                 let taken_at = self.methods.clock.rfc3339(begun.taken_ms);
-                let nodes = json!([{"name": NODE, "answered": true, "sessions": total}]);
-                let snapshot_id = json!(begun.snapshot_id);
-                format!(
-                    r#"],"metadata":{{{page},"snapshotId":{snapshot_id},"takenAt":"{taken_at}","complete":true,"nodes":{nodes}}}}}"#
-                )
+                let nodes = [Node { name: NODE, answered: true, sessions: total }];
+                let (snapshot_id, complete) = (begun.snapshot_id.as_deref(), true);
+                to_text(&Metadata { total, matching, limit, offset, snapshot_id, taken_at, complete, nodes })
             }
-        }
+        };
+        format!(r#"],"metadata":{metadata}}}"#)
     }
 }
 
@@ -445,23 +544,30 @@ impl Begun {
     }
 }
 
-/// A designer as Ignition shows it. What only its own gateway knows is null.
+/// The keys of a designer as Ignition shows it. What only its own gateway knows is null.
+pub(super) const DESIGNER_KEYS: [(&str, Option<Column>); 9] = [
+    ("id", Some(Column::Id)),
+    ("user", Some(Column::Username)),
+    ("project", Some(Column::Project)),
+    ("address", Some(Column::ClientAddress)),
+    ("uptime", Some(Column::Uptime)),
+    ("lastcomm", Some(Column::LastComm)),
+    ("timeout", None),
+    ("memory", None),
+    ("timezone", None),
+];
+
 fn write_designer(seen: &Seen<'_>, out: &mut Vec<u8>) {
-    const KEYS: [(&str, Column); 6] = [
-        ("id", Column::Id),
-        ("user", Column::Username),
-        ("project", Column::Project),
-        ("address", Column::ClientAddress),
-        ("uptime", Column::Uptime),
-        ("lastcomm", Column::LastComm),
-    ];
-    for (n, (name, column)) in KEYS.into_iter().enumerate() {
+    for (n, (name, column)) in DESIGNER_KEYS.into_iter().enumerate() {
         out.extend_from_slice(if n == 0 { b"{\"" } else { b",\"" });
         out.extend_from_slice(name.as_bytes());
         out.extend_from_slice(b"\":");
-        seen.write_value(column, out);
+        match column {
+            Some(column) => seen.write_value(column, out),
+            None => out.extend_from_slice(b"null"),
+        }
     }
-    out.extend_from_slice(br#","timeout":null,"memory":null,"timezone":null}"#);
+    out.push(b'}');
 }
 
 /// One session as the caller sees it at this moment.
@@ -480,8 +586,8 @@ pub(super) fn item(methods: &Methods, session: &Session, fields: &Fields) -> Vec
 /// The pages of one session, each with the keys that an item has for it.
 pub(super) fn pages(methods: &Methods, session: &Session) -> Vec<u8> {
     let items = seen(methods, session).pages();
-    let total = items.len();
-    json!({"items": items, "metadata": {"total": total}}).to_string().into_bytes()
+    let metadata = PagesMetadata { total: items.len() };
+    to_text(&Items { items, metadata }).into_bytes()
 }
 
 /// The pages of one session as Ignition shows them.
@@ -492,17 +598,18 @@ pub(super) fn ignition_pages(methods: &Methods, session: &Session) -> Vec<u8> {
         FieldValue::Time(at) => at,
         _ => 0,
     };
-    let page = |page: &crate::session::Page| {
-        json!({
-            "id": page.id,
-            "created": clock.unix_ms(page.opened_ms),
-            "lastKeepalive": heard,
-            "roundtrip": null,
-            "connectCount": page.connections(),
-        })
+    let page = |page: &Page| IgnitionPage {
+        id: page.id.clone(),
+        created: clock.unix_ms(page.opened_ms),
+        last_keepalive: heard,
+        roundtrip: (),
+        connect_count: page.connections(),
     };
     let items: Vec<_> = seen.standing().pages.iter().map(page).collect();
-    let total = items.len();
-    let metadata = json!({"total": total, "matching": total, "limit": -1, "offset": 0});
-    json!({"items": items, "metadata": metadata}).to_string().into_bytes()
+    let metadata = IgnitionMetadata { total: items.len(), matching: items.len(), limit: -1, offset: 0 };
+    to_text(&Items { items, metadata }).into_bytes()
+}
+
+fn to_text(answer: &impl Serialize) -> String {
+    serde_json::to_string(answer).expect("text and numbers are JSON")
 }

@@ -3,7 +3,8 @@
 //! [`methods`] is what can be asked, [`watch`] what is told from then on, [`actions`] what can be done, [`audit`] where that is written down, [`history`] what has been,
 //! [`stats`] and [`metrics`] how much of it all there is; [`rpc`] and [`calls`] are how it is asked in JSON-RPC, pure text in and text out;
 //! [`http`], [`events`] and [`query_socket`] carry it. [`gate`] says who may ask, [`caller`] what they may
-//! do, [`view`] what they see, [`source`] how many are answered at a time, and [`sharing`] who is answered at once.
+//! do, [`view`] what they see, [`source`] how many are answered at a time, and [`sharing`] who is answered at once;
+//! [`describe`] tells programs what there is.
 
 mod accept;
 mod actions;
@@ -12,6 +13,7 @@ mod bulk;
 mod caller;
 mod calls;
 mod csv;
+mod describe;
 mod events;
 mod figures;
 mod gate;

@@ -1,6 +1,7 @@
 //! The servers that answer together (PROTOCOL 3.1, `getNodes`): this one alone.
 
 use axum::extract::{Extension, Request};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
@@ -12,13 +13,20 @@ use super::{
 use crate::config::tokens::Scope;
 
 /// A server among those that answer.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Server")]
 pub(super) struct Node {
+    /// Its name.
     name: &'static str,
+    /// Whether it has answered.
     answered: bool,
+    /// The version of its program.
     version: &'static str,
+    /// When it started.
+    #[schemars(extend("format" = "date-time"))]
     started_at: String,
+    /// How long ago that is, in milliseconds.
     uptime_ms: u64,
     /// Those that the caller sees.
     sessions: usize,

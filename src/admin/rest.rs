@@ -19,7 +19,10 @@ use super::{
 };
 use crate::{
     config::tokens::Scope,
-    edge::{query::Query, refusal::Refusal},
+    edge::{
+        query::{Query, Unknown},
+        refusal::Refusal,
+    },
     session::{
         Session,
         filter::{Field, Filter},
@@ -173,11 +176,8 @@ pub(super) async fn one(
     id: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Answer {
-    let asked = only(request.uri(), &["fields"])?;
-    let fields = match &asked[..] {
-        [(_, names)] if !names.is_empty() => read_fields(Some(names))?,
-        _ => Fields::all(),
-    };
+    let mut query = Query::parse(request.uri().query(), &["fields"], Unknown::Refuse)?;
+    let fields = read_fields(query.take("fields").as_deref().filter(|names| !names.is_empty()))?;
     let id = path_id(id)?;
     let session = methods.shown(&id)?.ok_or_else(|| no_session(&id))?;
     Ok(ok(listing::item(&methods, &session, &fields)))

@@ -13,7 +13,7 @@ use serde_json::{Value, value::RawValue};
 use super::source::{PART_BYTES, Source, Unanswered, Workshop, part_buffer};
 
 /// The most requests in one batch.
-const MAX_BATCH: usize = 50;
+pub(super) const MAX_BATCH: usize = 50;
 
 /// A longer text is read off the sockets' threads.
 const LONG_TEXT: usize = 32 * 1024;
@@ -265,6 +265,19 @@ impl Error {
     pub(super) const NOT_FOUND: i32 = -32002;
     const OVERLOADED: i32 = -32003;
     pub(super) const LIMIT: i32 = -32004;
+
+    /// Every code, and when it is said.
+    pub(super) const CODES: [(i32, &'static str); 9] = [
+        (Self::PARSE, "this is no JSON"),
+        (Self::INVALID_REQUEST, "this is JSON, and no request"),
+        (Self::METHOD_NOT_FOUND, "there is no such method"),
+        (Self::INVALID_PARAMS, "the parameters cannot be meant so"),
+        (Self::INTERNAL, "a fault of the server"),
+        (Self::NOT_AUTHORISED, "the token lacks what this needs"),
+        (Self::NOT_FOUND, "there is no such session, page or list"),
+        (Self::OVERLOADED, "too many large answers are being made; ask again in some seconds"),
+        (Self::LIMIT, "the request is over a limit"),
+    ];
 
     pub(super) fn new(code: i32, message: impl Into<String>) -> Self {
         Self { code, message: message.into() }

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{figures::Rates, methods::Methods, process::Process, source::Source};
@@ -14,107 +15,171 @@ use crate::{
 const MOST_NAMES: usize = 100;
 
 /// The answer to `getStats`. What is none of a project's is null for a token of a project.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct Stats<'a> {
+#[schemars(description = "How much of everything there is.")]
+pub(super) struct Stats<'a> {
+    /// Now.
+    #[schemars(extend("format" = "date-time"))]
     taken_at: String,
+    /// When the server started.
+    #[schemars(extend("format" = "date-time"))]
     started_at: String,
+    /// Milliseconds in between.
     uptime: u64,
+    /// The project of the token; null if it is of all.
     project: Option<&'a str>,
+    /// The sessions.
     sessions: Sessions,
+    /// Every scope.
     by_scope: Vec<OfScope>,
+    /// The projects with the most live sessions.
     by_project: Named<OfProject<'a>>,
+    /// The users with the most live sessions; those without a name are none of them.
     by_user: Named<OfUser<'a>>,
+    /// Of all sessions since the start; of the live ones for a token of a project.
     traffic: Totals,
+    /// Null if nobody asked a minute ago or less, or just now.
     rates: Option<Speeds>,
+    /// Of the client plane.
     connections: Option<Connections<'a>>,
+    /// The memory that the process takes; null also where the system does not tell.
     resident_bytes: Option<u64>,
 }
 
-#[derive(Debug, Serialize)]
+/// Sessions, by how they are.
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "SessionCounts")]
 struct Sessions {
+    /// How many there are.
     live: u64,
+    /// Those with a connection.
     connected: u64,
+    /// Those that wait for somebody to come back.
     lingering: u64,
+    /// Those whose identity is verified.
     authorized: u64,
+    /// Those without a user name.
     unauthenticated: u64,
+    /// The most that were live at a time.
     peak: Option<u64>,
+    /// How many have begun since the start.
     begun: Option<u64>,
+    /// How many have ended since then.
     ended: Option<u64>,
+    /// Every reason, and how many ended for it.
     ended_by_reason: Option<serde_json::Map<String, serde_json::Value>>,
 }
 
-#[derive(Debug, Serialize)]
+/// Those of one scope.
+#[derive(Debug, Serialize, JsonSchema)]
 struct OfScope {
+    /// Where they run.
     scope: SessionScope,
+    /// How many there are.
     live: u64,
+    /// Those with a connection.
     connected: u64,
+    /// Those that wait for somebody to come back.
     lingering: u64,
 }
 
-#[derive(Debug, Serialize)]
+/// Those of one project.
+#[derive(Debug, Serialize, JsonSchema)]
 struct OfProject<'a> {
+    /// The project.
     project: &'a str,
+    /// How many are live.
     sessions: u64,
 }
 
-#[derive(Debug, Serialize)]
+/// Those of one user.
+#[derive(Debug, Serialize, JsonSchema)]
 struct OfUser<'a> {
+    /// The user.
     username: &'a str,
+    /// How many are live.
     sessions: u64,
 }
 
 /// Names with the most sessions first.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "{T}Named")]
 struct Named<T> {
     /// How many there are in all.
     distinct: usize,
+    /// The first hundred.
     items: Vec<T>,
     /// Those that are not among the items.
     others: Others,
 }
 
-#[derive(Debug, Serialize)]
+/// What is not named.
+#[derive(Debug, Serialize, JsonSchema)]
 struct Others {
+    /// How many names.
     distinct: usize,
+    /// How many sessions they have together.
     sessions: u64,
 }
 
 /// As rows count it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct Totals {
+    /// Messages that came from clients.
     messages_sent: u64,
+    /// Their payload bytes.
     total_bytes_sent: u64,
+    /// Messages delivered to clients.
     messages_received: u64,
+    /// Their payload bytes.
     bytes_received: u64,
 }
 
 /// A second.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct Speeds {
+    /// Over so many milliseconds, since somebody asked before.
     over_ms: u64,
+    /// Messages that came from clients, a second.
     messages_sent: f64,
+    /// Their payload bytes.
     bytes_sent: f64,
+    /// Messages delivered to clients, a second.
     messages_received: f64,
+    /// Their payload bytes.
     bytes_received: f64,
 }
 
-#[derive(Debug, Serialize)]
+/// Connections, by what became of them.
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "ConnectionCounts")]
 struct Connections<'a> {
+    /// TCP connections, since the start.
     accepted: u64,
+    /// Those of whom it is not decided yet.
     arriving: u64,
+    /// Those that were answered with a refusal.
     refused: u64,
+    /// Those that went before they were answered, or were cut.
     dropped: u64,
+    /// Those that became WebSockets.
     upgraded: u64,
+    /// WebSockets that are open.
     open: u64,
+    /// WebSockets that have ended.
     closed: u64,
+    /// The most that were open at a time.
     peak: u64,
+    /// By the code of the refusal.
     refused_by_reason: &'a Reasons,
+    /// By what it came to.
     dropped_by_reason: &'a Reasons,
+    /// By why they ended.
     closed_by_reason: &'a Reasons,
 }
 

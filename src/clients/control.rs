@@ -1,8 +1,9 @@
 //! What a client tells the tracker, and the tracker the client (PROTOCOL 2.5).
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::params;
+use super::params::{self, MAX_PAGE_ID_CHARS, MAX_PAGE_PATH_CHARS};
 use crate::session::{Membership, PageError};
 
 /// How a control message begins, exactly. Every other message is the application's.
@@ -15,30 +16,66 @@ pub(super) fn text(is_text: bool, payload: &[u8]) -> Option<&str> {
 }
 
 /// The control messages of clients.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(tag = "headcount", rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
-enum FromClient {
-    OpenPage { page_id: String, path: Option<String> },
-    ClosePage { page_id: String },
-    Navigate { page_id: String, path: Option<String> },
+pub(super) enum FromClient {
+    /// Adds a page that this connection serves.
+    OpenPage {
+        /// The page's id.
+        #[schemars(length(min = 1, max = MAX_PAGE_ID_CHARS))]
+        page_id: String,
+        /// Where the page is in the application.
+        #[schemars(length(max = MAX_PAGE_PATH_CHARS))]
+        path: Option<String>,
+    },
+    /// This connection serves the page no more; it is gone if no other does.
+    ClosePage {
+        /// The page's id.
+        #[schemars(length(min = 1, max = MAX_PAGE_ID_CHARS))]
+        page_id: String,
+    },
+    /// Sets where a page is.
+    Navigate {
+        /// The page's id.
+        #[schemars(length(min = 1, max = MAX_PAGE_ID_CHARS))]
+        page_id: String,
+        /// Where the page is in the application.
+        #[schemars(length(max = MAX_PAGE_PATH_CHARS))]
+        path: Option<String>,
+    },
+    /// The user did something.
     Activity {},
 }
 
 /// The messages of the tracker, to those that speak `headcount.v1`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(tag = "headcount", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub(super) enum ToClient<'a> {
     /// The first message.
     Welcome {
+        /// The session that the connection has joined.
         session_id: &'a str,
+        /// The page that the connection serves first.
         page_id: &'a str,
+        /// With this as `resumeToken` another connection joins or resumes the session.
         resume_token: Option<String>,
+        /// Whether the token of this connection's URL was good.
         resumed: bool,
+        /// How often the server pings, in milliseconds.
         heartbeat_ms: u64,
     },
     /// A control message was not understood. It has changed nothing.
-    Error { code: &'static str, message: String },
+    Error {
+        /// For programs.
+        #[schemars(extend("enum" = ERROR_CODES))]
+        code: &'static str,
+        /// For people: what was wrong, and the limit if there is one.
+        message: String,
+    },
 }
+
+/// Every code of an error.
+const ERROR_CODES: [&str; 4] = ["bad_message", "bad_parameter", "unknown_page", "too_many_pages"];
 
 impl ToClient<'_> {
     pub(super) fn to_text(&self) -> String {

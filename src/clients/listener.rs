@@ -175,7 +175,7 @@ impl ClientPlane {
         let Some(tls) = &self.tls else { return self.let_in(stream, sender, place, arrival).await };
         // On the heap: where the plane is plain, nobody pays for it.
         let shaking = Box::pin(tls.accept(stream, std::convert::identity, self.config.request_timeout));
-        arrival.failed(match self.cut.run_until_cancelled(shaking).await {
+        let failed = match self.cut.run_until_cancelled(shaking).await {
             Some(Ok(stream)) => return Box::pin(self.let_in(stream, sender, place, arrival)).await,
             Some(Err(error)) => {
                 tracing::debug!(%peer, %error, "no TLS handshake");
@@ -186,7 +186,8 @@ impl ClientPlane {
                 }
             }
             None => Dropped::Cut,
-        });
+        };
+        arrival.failed(failed);
     }
 
     /// Reads requests until one is let in, then gives its stream to a task of its own: this one's state,

@@ -11,6 +11,7 @@ mod address;
 mod arrival;
 mod connection;
 mod control;
+mod describe;
 mod farewell;
 mod heart;
 mod identity;
@@ -23,6 +24,7 @@ mod proxy;
 mod stamp;
 mod upgrade;
 
+pub(crate) use describe::describe;
 pub(crate) use listener::ClientPlane;
 
 use crate::{config::ClientsConfig, edge::tls};

@@ -15,14 +15,14 @@ use crate::{
     },
 };
 
-const MAX_PROJECT_CHARS: usize = 128;
-const MAX_PAGE_ID_CHARS: usize = 128;
-const MAX_PAGE_PATH_CHARS: usize = 512;
-const MAX_USERNAME_CHARS: usize = 256;
-const MAX_DESIGNER_ID_CHARS: usize = 64;
+pub(super) const MAX_PROJECT_CHARS: usize = 128;
+pub(super) const MAX_PAGE_ID_CHARS: usize = 128;
+pub(super) const MAX_PAGE_PATH_CHARS: usize = 512;
+pub(super) const MAX_USERNAME_CHARS: usize = 256;
+pub(super) const MAX_DESIGNER_ID_CHARS: usize = 64;
 
 /// Every query parameter that the client plane knows.
-const KNOWN: [&str; 7] =
+pub(super) const KNOWN: [&str; 7] =
     ["pageId", "pagePath", "scope", "username", "resumeToken", "designerId", "access_token"];
 
 /// The parameters of `/ws/{project}?…`, checked and cleaned.

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::histogram::Histogram;
@@ -82,7 +83,7 @@ pub(crate) struct Counts {
 }
 
 /// A count for each reason, and a reason is a constant of the program: there are as many as there are.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 #[serde(transparent)]
 pub(crate) struct Reasons(BTreeMap<&'static str, u64>);
 

@@ -9,6 +9,7 @@ pub(crate) mod histogram;
 pub(crate) mod origin;
 pub(crate) mod query;
 pub(crate) mod refusal;
+pub(crate) mod schemas;
 pub(crate) mod tls;
 pub(crate) mod watched;
 pub(crate) mod websocket;

@@ -76,10 +76,16 @@ impl Marks {
     #[inline]
     pub(super) fn count(&self, at: usize) {
         if self.changes.is_asked() {
-            let (bits, bit) = self.bit(at);
-            if bits.load(Ordering::SeqCst) & bit == 0 {
-                bits.fetch_or(bit, Ordering::SeqCst);
-            }
+            self.count_asked(at);
+        }
+    }
+
+    // Not in line: while nobody asks, a message pays for no more than finding that out.
+    #[inline(never)]
+    fn count_asked(&self, at: usize) {
+        let (bits, bit) = self.bit(at);
+        if bits.load(Ordering::SeqCst) & bit == 0 {
+            bits.fetch_or(bit, Ordering::SeqCst);
         }
     }
 

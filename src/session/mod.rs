@@ -96,7 +96,7 @@ pub use info::SessionInfo;
 pub use listing::Listing;
 pub use mask::network_of;
 pub use membership::{Membership, PageError};
-pub use outlet::{Order, Outlet, SUBPROTOCOL, control_message};
+pub use outlet::{FromAdministrator, Order, Outlet, SUBPROTOCOL, control_message};
 pub use presence::{Page, Standing};
 pub use quota::Limits;
 pub(crate) use quota::place_of;

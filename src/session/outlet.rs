@@ -1,5 +1,8 @@
 use std::{fmt::Debug, sync::Arc};
 
+use schemars::JsonSchema;
+use serde::Serialize;
+
 use super::EndReason;
 
 /// The one subprotocol: clients that offer it are spoken to (PROTOCOL 2.1).
@@ -33,8 +36,21 @@ pub(super) fn closing(reason: EndReason, words: &str) -> Order {
     Order::Close { code: reason.close_code(), reason: words.into() }
 }
 
+/// What an administrator has for a client (PROTOCOL 2.5).
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(tag = "headcount", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum FromAdministrator<'a> {
+    /// What `sendMessage` was given.
+    Message {
+        /// What kind of message it is, for the application to know.
+        message_type: &'a str,
+        /// Any JSON.
+        payload: &'a serde_json::Value,
+    },
+}
+
 /// An administrator's message as its client gets it (PROTOCOL 2.5, `message`).
 pub fn control_message(message_type: &str, payload: &serde_json::Value) -> String {
-    let message_type = serde_json::Value::from(message_type);
-    format!(r#"{{"headcount":"message","messageType":{message_type},"payload":{payload}}}"#)
+    let message = FromAdministrator::Message { message_type, payload };
+    serde_json::to_string(&message).expect("text and JSON are JSON")
 }

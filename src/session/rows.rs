@@ -262,6 +262,7 @@ impl Page {
         self.delivered.get().map_or(0, |delivered| delivered[at].load(Ordering::Relaxed))
     }
 
+    #[inline]
     fn came(&self, at: usize, came: Came) {
         self.tallies[at].came(came, || self.marks.count(at));
     }

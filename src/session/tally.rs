@@ -202,26 +202,37 @@ impl Tally {
     }
 
     /// Stores while nobody else does.
+    #[inline]
     fn write(&self, store: impl FnOnce()) {
-        let mut tries = 0;
-        let turn = loop {
-            let turn = self.turn.load(Ordering::Relaxed);
-            // Acquire: what the last writer stored is what is added to. And in one order with the marks that are made
-            // while the turn is odd (`changes.rs`).
-            let is_ours = turn.is_multiple_of(2)
-                && self
-                    .turn
-                    .compare_exchange_weak(turn, turn.wrapping_add(1), Ordering::SeqCst, Ordering::Relaxed)
-                    .is_ok();
-            if is_ours {
-                break turn;
-            }
-            wait(&mut tries);
-        };
+        let turn = self.turn.load(Ordering::Relaxed);
+        let turn = if self.takes(turn) { turn } else { self.wait_for_turn() };
         // No store below may be seen before the odd turn is.
         fence(Ordering::Release);
         store();
         self.turn.store(turn.wrapping_add(2), Ordering::Release);
+    }
+
+    /// Whether this turn is the writer's from now on.
+    #[inline]
+    fn takes(&self, turn: u32) -> bool {
+        // Acquire: what the last writer stored is what is added to. And in one order with the marks that are made while
+        // the turn is odd (`changes.rs`).
+        let odd = turn.wrapping_add(1);
+        turn.is_multiple_of(2)
+            && self.turn.compare_exchange_weak(turn, odd, Ordering::SeqCst, Ordering::Relaxed).is_ok()
+    }
+
+    /// Another connection of the session writes at this moment.
+    #[cold]
+    fn wait_for_turn(&self) -> u32 {
+        let mut tries = 0;
+        loop {
+            let turn = self.turn.load(Ordering::Relaxed);
+            if self.takes(turn) {
+                return turn;
+            }
+            wait(&mut tries);
+        }
     }
 }
 

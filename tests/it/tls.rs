@@ -8,7 +8,7 @@ use std::{
 
 use futures::{SinkExt, StreamExt};
 use serde_json::Value;
-use tokio::net::TcpSocket;
+use tokio::{net::TcpSocket, sync::watch};
 use tokio_rustls::{
     TlsConnector,
     rustls::{
@@ -110,8 +110,6 @@ fn a_message_that_comes_in_pieces_of_records_and_with_the_request_is_counted() {
 /// Nothing is read until the server takes no more, so that it has begun to send in parts.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_that_is_echoed_over_tls_comes_back_whole() {
-    /// More than the buffers of both ends hold.
-    const MESSAGES: usize = 600;
     let authority = Authority::new();
     let server = authority.server(&["--echo"]);
     let message = |n: usize| vec![u8::try_from(n % 251).unwrap(); 30_000 + n];
@@ -123,20 +121,32 @@ async fn a_flood_that_is_echoed_over_tls_comes_back_whole() {
     let url = format!("wss://{}/ws/p?username=flood", server.clients);
     let (socket, _) = tokio_tungstenite::client_async(url, stream).await.unwrap();
     let (mut writer, mut reader) = socket.split();
-    let (sending, mut sent) = tokio::sync::watch::channel(0);
+    // How much the system buffers is its own business: it is sent until nothing more is taken.
+    let (sending, mut sent) = watch::channel(0);
+    let (stop, stopped) = watch::channel(false);
     let writing = tokio::spawn(async move {
-        for n in 0..MESSAGES {
+        while !*stopped.borrow() {
+            let n = *sending.borrow();
             writer.send(Message::binary(message(n))).await.unwrap();
-            sending.send_replace(n);
+            sending.send_replace(n + 1);
         }
+        writer.send(Message::text("last")).await.unwrap();
+        // Whoever drops its half has left.
+        (*sending.borrow(), writer)
     });
-    while tokio::time::timeout(Duration::from_secs(1), sent.changed()).await.is_ok_and(|sent| sent.is_ok()) {}
-    assert!(!writing.is_finished(), "their buffers are not endless");
-    for n in 0..MESSAGES {
-        assert!(reader.next().await.unwrap().unwrap() == Message::binary(message(n)), "{n}");
+    while tokio::time::timeout(Duration::from_secs(1), sent.changed()).await.is_ok() {}
+    stop.send_replace(true);
+    let mut came = 0;
+    loop {
+        match reader.next().await.unwrap().unwrap() {
+            Message::Text(last) => break assert_eq!(last, "last"),
+            echo => assert!(echo == Message::binary(message(came)), "{came}"),
+        }
+        came += 1;
     }
-    writing.await.unwrap();
-    let total: usize = (0..MESSAGES).map(|n| message(n).len()).sum();
+    let (sent, _writer) = writing.await.unwrap();
+    assert_eq!(came, sent);
+    let total: usize = 4 + (0..sent).map(|n| message(n).len()).sum::<usize>();
     server.row("flood", |row| row["totalBytesSent"] == total);
 }
 
@@ -245,6 +255,12 @@ fn plain_http_is_told_that_the_port_speaks_tls() {
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer);
     assert!(answer.len() < 10, "{answer:?}");
+    let ask = format!("GET /metrics HTTP/1.1\r\nHost: {}\r\n\r\n", server.admin);
+    eventually("both among those that were dropped", || {
+        let figures = exchange_over(&mut authority.connect(server.admin), ask.as_bytes()).body;
+        let counted = "headcount_connections_dropped_total{reason=\"no_tls\"} 2\n";
+        if figures.contains(counted) { Ok(()) } else { Err(figures) }
+    });
 }
 
 /// A peer that gets no end of TLS has to take an answer for cut off, and strict ones do.
@@ -469,6 +485,7 @@ fn the_start_tells_the_addresses_as_they_are_to_be_typed_in() {
             .args(["serve", "--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0", &flags[0], &flags[1]])
             .args(more)
             .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::null())
             .spawn()
             .unwrap();
         let lines = std::io::BufReader::new(child.stdout.take().unwrap()).lines();

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
 use crate::{
     admin::{
+        describe::takes,
         listing::{NoList, text, whole, written},
         select::Question,
         view::View,
@@ -15,24 +17,35 @@ use crate::{
 };
 
 /// How often watchers are told, unless they ask for something else.
-const DEFAULT_INTERVAL_MS: i64 = 1_000;
+pub(in crate::admin) const DEFAULT_INTERVAL_MS: i64 = 1_000;
 
 /// The least and the most that can be asked for.
-const INTERVALS_MS: std::ops::RangeInclusive<i64> = 100..=60_000;
+pub(in crate::admin) const INTERVALS_MS: std::ops::RangeInclusive<i64> = 100..=60_000;
 
 /// The parameters of `watchSessions`. Their types are checked by name.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(in crate::admin) struct WatchSessions {
+    /// Conditions that must all hold.
+    #[schemars(with = "Option<takes::LiveFilter>")]
     filter: Option<Box<RawValue>>,
+    /// Terms, with spaces between them, that must all occur in some text, whatever the case of their letters.
+    #[schemars(with = "Option<takes::Search>")]
     search: Option<Value>,
+    /// How often the watcher is told at the most, in milliseconds.
+    #[schemars(
+        with = "Option<i64>",
+        range(min = *INTERVALS_MS.start(), max = *INTERVALS_MS.end()),
+        extend("default" = DEFAULT_INTERVAL_MS)
+    )]
     interval_ms: Option<Value>,
 }
 
 /// The parameters of `unwatchSessions`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(in crate::admin) struct UnwatchSessions {
+    /// The watch that ends.
     pub(in crate::admin) watch_id: String,
 }
 

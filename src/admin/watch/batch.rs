@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::{
@@ -96,18 +97,31 @@ enum Closed {
 }
 
 /// The same as it is written.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct ClosedItem<'a> {
+#[schemars(rename = "ClosedSession", description = "A session that is not there any more.")]
+pub(in crate::admin) struct ClosedItem<'a> {
+    /// A UUID, or the designer's own id.
     id: &'a str,
+    /// Why it ended; `unmatched` if it has not, and does not fit any more.
     reason: &'static str,
+    /// When it ended.
+    #[schemars(extend("format" = "date-time"))]
     ended_at: Option<String>,
+    /// The user, or `Unauthenticated`.
     username: &'a str,
+    /// The project it ran in.
     project: &'a str,
+    /// When it began.
+    #[schemars(extend("format" = "date-time"))]
     connected_at: String,
+    /// Payload bytes of its last message.
     recent_bytes_sent: u64,
+    /// Payload bytes of all its messages.
     total_bytes_sent: u64,
+    /// How many messages came from the client.
     messages_sent: u64,
+    /// Payload bytes delivered to the client.
     bytes_received: u64,
 }
 

@@ -24,7 +24,8 @@ mod socket;
 mod tests;
 mod told;
 
-pub(super) use asked::{Asked, UnwatchSessions, WatchSessions, interval};
+pub(super) use asked::{Asked, DEFAULT_INTERVAL_MS, INTERVALS_MS, UnwatchSessions, WatchSessions, interval};
+pub(super) use batch::ClosedItem;
 pub(super) use hub::Hub;
 pub(super) use queue::Watch;
 pub(super) use socket::Watches;

@@ -104,12 +104,12 @@ use serde_json::Value as Json;
 
 use self::{
     condition::{Budget, Test},
-    op::Op,
     operand::Given,
 };
 use super::{Glob, text::shown};
 
 pub use self::{
+    op::Op,
     record::{Field, Kind, Record, Texts, Value},
     search::Search,
     sort::SortBy,

@@ -4,19 +4,32 @@ use super::{Invalid, Kind, shown};
 
 /// An operator: how a field's value is held against the wanted ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Op {
+pub enum Op {
+    /// Equals any of them.
     Eq,
+    /// Equals none of them.
     Ne,
+    /// Contains any of them.
     Cn,
+    /// Starts with any of them.
     Sw,
+    /// Ends with any of them.
     Ew,
+    /// Is greater than any of them.
     Gt,
+    /// Is greater than any of them, or equals it.
     Gte,
+    /// Is less than any of them.
     Lt,
+    /// Is less than any of them, or equals it.
     Lte,
+    /// Has a place that fits any of the regular expressions.
     Rgx,
+    /// Equals any of them; in JSON they are always an array.
     In,
+    /// Is in any of the networks.
     Cidr,
+    /// Fits any of the patterns as a whole.
     Glob,
 }
 
@@ -38,7 +51,8 @@ impl Op {
         Self::Glob,
     ];
 
-    fn name(self) -> &'static str {
+    /// The operator as it is written.
+    pub fn name(self) -> &'static str {
         match self {
             Self::Eq => "eq",
             Self::Ne => "ne",
@@ -74,8 +88,7 @@ impl Op {
     ///
     /// There is none, or it does not fit; those that do are listed.
     pub(super) fn read(name: &str, field: &str, kind: Kind) -> Result<Self, Invalid> {
-        let fitting: Vec<_> = Self::ALL.into_iter().filter(|op| op.fits(kind)).map(Self::name).collect();
-        let fitting = fitting.join(", ");
+        let fitting = kind.operators().map(Self::name).collect::<Vec<_>>().join(", ");
         match Self::ALL.into_iter().find(|op| op.name() == name) {
             None => {
                 let shown = shown(name);

@@ -7,7 +7,7 @@ use std::{
     str,
 };
 
-use super::Invalid;
+use super::{Invalid, op::Op};
 
 /// Something that has fields: a live session, or an ended one.
 ///
@@ -47,6 +47,13 @@ pub enum Kind {
     Address,
     /// A moment.
     Time,
+}
+
+impl Kind {
+    /// The operators that fit such a field.
+    pub fn operators(self) -> impl Iterator<Item = Op> {
+        Op::ALL.into_iter().filter(move |op| op.fits(self))
+    }
 }
 
 impl fmt::Display for Kind {
