@@ -238,7 +238,8 @@ impl Page {
         before.map(|row| row.session.clone()).collect()
     }
 
-    /// The rows of this page. Whoever holds them takes no other lock.
+    /// The rows of this page. Whoever holds them takes no other lock but, for an end, that of the ring and then that of
+    /// the ended of `changes.rs`.
     pub(super) fn listed(&self) -> MutexGuard<'_, Listed> {
         // What is done under it is storing whole rows, and adding to what is gone.
         self.listed.lock().unwrap_or_else(PoisonError::into_inner)

@@ -23,6 +23,10 @@ use crate::{
 /// So many sessions may have ended since a group last looked. If there are more, its watchers get fresh snapshots.
 const MAX_ENDED: usize = 100_000;
 
+/// So many changes may wait for those who joined at different times, since each of these times has its own; beyond, all
+/// watchers of the group get fresh snapshots. Those of one time alone have no more than there are sessions.
+const MAX_UNSENT: usize = if cfg!(test) { 10_000 } else { 4_000_000 };
+
 /// A group that somebody is joining when its turn comes has another one after so long.
 const BUSY_PAUSE: time::Duration = time::Duration::from_millis(20);
 
@@ -89,6 +93,13 @@ pub(super) struct Joined {
 impl Cohort {
     fn of(watcher: Weak<Queue>) -> Self {
         Self { watchers: vec![watcher], unsent: Delta::default() }
+    }
+}
+
+impl State {
+    fn has_too_much_unsent(&self) -> bool {
+        let unsent = || self.cohorts.iter().map(|cohort| cohort.unsent.len()).sum::<usize>();
+        self.cohorts.len() > 1 && unsent() > MAX_UNSENT
     }
 }
 
@@ -228,7 +239,7 @@ impl Group {
                     self.end(state, gone, now_ms);
                     in_time()
                 });
-        if !is_done {
+        if !is_done || state.has_too_much_unsent() {
             self.start_over(state);
         }
         revision

@@ -270,6 +270,30 @@ async fn a_watch_that_takes_too_long_to_find_out_who_fits_is_given_up() {
     assert!(!watch.has_next(), "it is none of those who are told");
 }
 
+/// Each has to be told something else, so each kept all that changed, times as many as joined within an interval.
+#[test]
+fn those_who_join_one_after_the_other_keep_no_more_than_they_may_together() {
+    let world = World::new();
+    let members: Vec<_> = (0..150).map(|n| world.join(&n.to_string(), "ann")).collect();
+    let mut first = world.watch(&json!({}));
+    let mut others: Vec<_> = (0..80)
+        .map(|_| {
+            members[0].session().message_came(1);
+            world.watch(&json!({}))
+        })
+        .collect();
+    members.iter().for_each(|member| member.session().message_came(2));
+    let mut last = world.watch(&json!({}));
+    first.tell();
+    for watcher in others.iter_mut().chain([&mut first]) {
+        watcher.listen();
+        assert_eq!(watcher.events.last().unwrap().0, "resync");
+        assert_eq!(watcher.known, world.truth(&json!({})));
+    }
+    last.listen();
+    assert_eq!(last.known, world.truth(&json!({})));
+}
+
 /// Finding out who fits may take seconds, and one group after the other has its turn.
 #[test]
 fn a_group_that_somebody_is_joining_holds_up_no_other() {
