@@ -227,7 +227,7 @@ fn a_bad_http_request_is_told_what_is_wrong() {
         ("GET", "/healthz?x", 400, "bad_parameter", "\"x\""),
         ("GET", "/readyz?x=1", 400, "bad_parameter", "\"x\""),
         ("GET", "/query", 426, "upgrade_required", "WebSocket"),
-        ("GET", "/nope", 404, "not_found", "/api/v1/session-info"),
+        ("GET", "/nope", 404, "not_found", "/api/v1/openapi.json"),
         ("GET", "/api/v1/session-info/", 404, "not_found", "there is nothing here"),
         ("POST", "/api/v1/session-info", 405, "method_not_allowed", "GET, HEAD"),
         ("DELETE", "/query", 405, "method_not_allowed", "GET, POST"),
