@@ -89,7 +89,7 @@ impl AdminPlane {
         });
         let audit = Audit::new(config.audit_log.as_deref());
         let hub = Hub::new(registry.clone(), clock, config.max_list_time);
-        let figures = Arc::new(Figures::new(counted, query_places.clone(), &METHODS));
+        let figures = Arc::new(Figures::new(counted, query_places.clone(), hub.tally.clone(), &METHODS));
         Self {
             config,
             registry,
