@@ -133,7 +133,7 @@ impl AdminPlane {
 
     /// What this caller can ask.
     pub(super) fn methods(&self, caller: Caller) -> Methods {
-        let Self { registry, clock, workshop, snapshots, audit, figures, .. } = self;
+        let Self { registry, clock, workshop, snapshots, audit, figures, draining, .. } = self;
         Methods {
             registry: registry.clone(),
             clock: *clock,
@@ -143,6 +143,7 @@ impl AdminPlane {
             caller,
             audit: audit.clone(),
             figures: figures.clone(),
+            draining: draining.clone(),
         }
     }
 

@@ -159,9 +159,7 @@ fn a_batch_of_several_large_answers_comes_whole_and_in_its_order() {
         }
     };
     for long in [1, 70_000] {
-        let request_of = |(n, (method, params)): (usize, &(&str, Value))| {
-            json!({"jsonrpc": "2.0", "id": id(n, long), "method": method, "params": params})
-        };
+        let request_of = |(n, (method, params)): (usize, &(&str, Value))| json!({"jsonrpc": "2.0", "id": id(n, long), "method": method, "params": params});
         let batch = Value::from_iter(asked.iter().enumerate().map(request_of)).to_string();
         let mut socket = RawSocket::open(server.admin, "/query");
         check("socket", long, &ask(&mut socket, &batch));

@@ -462,10 +462,12 @@ fn of_a_project_its_own_figures_are_told_and_no_others() {
     let headers = format!("Authorization: Bearer {}\r\n", token.trim());
     let answer = request(server.admin, "GET", "/api/v1/stats", &headers, "");
     let refused = request(server.admin, "GET", "/metrics", &headers, "");
+    let nodes = request(server.admin, "GET", "/api/v1/nodes", &headers, "");
     let _ = fs::remove_file(&path);
     assert!(!answer.body.contains("bob"), "{}", answer.body);
     let stats: Value = serde_json::from_str(&answer.body).unwrap();
     assert_eq!((&stats["project"], &stats["sessions"]["live"]), (&json!("p"), &json!(1)));
+    assert!(nodes.body.contains(r#""sessions":1,"connections":null"#), "{}", nodes.body);
     for key in ["connections", "watches", "rates", "residentBytes"] {
         assert_eq!(stats[key], Value::Null, "{key}");
     }
