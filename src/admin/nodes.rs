@@ -28,6 +28,7 @@ pub(super) struct Node {
     started_at: String,
     /// How long ago that is, in milliseconds.
     uptime_ms: u64,
+    /// Whether it ends, and lets nobody in any more.
     draining: bool,
     /// Those that the caller sees.
     sessions: usize,
