@@ -135,6 +135,8 @@ impl Source for Bulk {
 mod tests {
     use std::{fs, thread, time::Duration};
 
+    use tokio_util::sync::CancellationToken;
+
     use super::*;
     use crate::{
         admin::{audit::Audit, caller::Caller, figures::Figures, source::Workshop},
@@ -155,6 +157,7 @@ mod tests {
             caller: Caller::new(([127, 0, 0, 1], 1).into(), None),
             audit: Audit::new(Some(&log)),
             figures: Figures::nothing(),
+            draining: CancellationToken::new(),
         };
         let bulk = |action: &str| {
             let deed = Deed::Close { message: None, dry_run: false };

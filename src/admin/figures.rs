@@ -8,6 +8,7 @@ use std::{
 
 use tokio::sync::Semaphore;
 
+use super::watch;
 use crate::{
     edge::{
         connections::{Connections, Counts},
@@ -22,6 +23,7 @@ pub(super) struct Figures {
     connections: Arc<Connections>,
     /// Places for query sockets, and how many there are in all.
     query_places: (Arc<Semaphore>, usize),
+    watches: Arc<watch::Tally>,
     queries: Mutex<BTreeMap<String, Queries>>,
     samples: Mutex<VecDeque<(Instant, Traffic)>>,
 }
@@ -53,12 +55,18 @@ const RATES_LEAST: Duration = Duration::from_secs(1);
 
 impl Figures {
     /// Nothing was asked yet in any of these ways, and no place for a query socket is taken.
-    pub(super) fn new(connections: Arc<Connections>, query_places: Arc<Semaphore>, ways: &[&str]) -> Self {
+    pub(super) fn new(
+        connections: Arc<Connections>,
+        query_places: Arc<Semaphore>,
+        watches: Arc<watch::Tally>,
+        ways: &[&str],
+    ) -> Self {
         let places = query_places.available_permits();
         let queries = ways.iter().map(|way| ((*way).to_owned(), Queries::default())).collect();
         Self {
             connections,
             query_places: (query_places, places),
+            watches,
             queries: Mutex::new(queries),
             samples: Mutex::default(),
         }
@@ -68,7 +76,7 @@ impl Figures {
     #[cfg(test)]
     pub(super) fn nothing() -> Arc<Self> {
         let connections = Arc::new(Connections::new(&[], &[]));
-        Arc::new(Self::new(connections, Arc::new(Semaphore::new(3)), &["getStats"]))
+        Arc::new(Self::new(connections, Arc::new(Semaphore::new(3)), Arc::default(), &["getStats"]))
     }
 
     /// How many query sockets are open.
@@ -80,6 +88,11 @@ impl Figures {
     /// The clients' connections, all of one moment.
     pub(super) fn connections(&self) -> Counts {
         self.connections.counts()
+    }
+
+    /// Who watches, and what they were told, all of one moment.
+    pub(super) fn watches(&self) -> watch::Counts {
+        self.watches.counts()
     }
 
     /// A question was asked in this way, of which there are only so many, and answered, if only with an error.

@@ -89,7 +89,7 @@ impl AdminPlane {
         });
         let audit = Audit::new(config.audit_log.as_deref());
         let hub = Hub::new(registry.clone(), clock, config.max_list_time);
-        let figures = Arc::new(Figures::new(counted, query_places.clone(), &METHODS));
+        let figures = Arc::new(Figures::new(counted, query_places.clone(), hub.tally.clone(), &METHODS));
         Self {
             config,
             registry,
@@ -133,7 +133,7 @@ impl AdminPlane {
 
     /// What this caller can ask.
     pub(super) fn methods(&self, caller: Caller) -> Methods {
-        let Self { registry, clock, workshop, snapshots, audit, figures, .. } = self;
+        let Self { registry, clock, workshop, snapshots, audit, figures, draining, .. } = self;
         Methods {
             registry: registry.clone(),
             clock: *clock,
@@ -143,6 +143,7 @@ impl AdminPlane {
             caller,
             audit: audit.clone(),
             figures: figures.clone(),
+            draining: draining.clone(),
         }
     }
 

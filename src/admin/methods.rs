@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
+
 use super::{
     audit::Audit,
     caller::{Caller, Lacks},
@@ -30,6 +32,8 @@ pub(super) struct Methods {
     pub(super) caller: Caller,
     pub(super) audit: Audit,
     pub(super) figures: Arc<Figures>,
+    /// The clients are asked to leave.
+    pub(super) draining: CancellationToken,
 }
 
 /// The two filters of `getSessionInfo`; `None` matches all.

@@ -23,6 +23,7 @@ use super::{
     process::Process,
     rest::only,
     source::Source,
+    watch::{self, Lost},
 };
 use crate::{
     config::tokens::Scope,
@@ -97,6 +98,7 @@ struct Figures {
     connections: Counts,
     queries: BTreeMap<String, Queries>,
     query_sockets: u64,
+    watches: watch::Counts,
     process: Process,
     started_at_s: f64,
 }
@@ -113,6 +115,7 @@ impl Figures {
             connections: figures.connections(),
             queries: figures.queries(),
             query_sockets: figures.query_sockets() as u64,
+            watches: figures.watches(),
             process: Process::now(),
             started_at_s: clock.unix_ms(0) as f64 / 1000.0,
         }
@@ -126,6 +129,7 @@ impl Collector for Figures {
         self.encode_connections(&mut to)?;
         self.encode_sessions(&mut to)?;
         self.encode_queries(&mut to)?;
+        self.encode_watches(&mut to)?;
         self.encode_process(&mut to)
     }
 }
@@ -186,8 +190,28 @@ impl Figures {
         to.histograms("headcount_query", help, took)?;
         let failed = self.queries.iter().map(|(way, queries)| (label(way), queries.failed));
         to.counters("headcount_query_errors", "Those among them whose answer was an error", failed)?;
-        let help = "Query sockets that are open";
+        let help = "Query sockets and event streams that are open";
         to.gauge("headcount_query_sockets", help, self.query_sockets)
+    }
+
+    fn encode_watches(&self, to: &mut Writer<'_>) -> fmt::Result {
+        let watches = &self.watches;
+        to.gauge("headcount_watches", "Watches, over query sockets and as event streams", watches.live())?;
+        to.counter("headcount_watches_begun", "Watches that have begun", watches.begun)?;
+        to.counter("headcount_watches_ended", "Watches that have ended", watches.ended)?;
+        let help = "Those who watch the same at the same interval are one";
+        to.gauge("headcount_watch_groups", help, watches.groups)?;
+        let help = "How long such a group took to find out what has changed";
+        to.histogram("headcount_watch_evaluation", help, &watches.evaluations)?;
+        let kinds = [("change", watches.lag.count()), ("resync", watches.resyncs_told)];
+        let told = kinds.map(|(kind, count)| ([("kind", kind)], count));
+        let help = "What watchers were told: a batch of changes, or a fresh snapshot";
+        to.counters("headcount_watch_notifications", help, told)?;
+        let lost = Lost::ALL.map(|why| ([("reason", why.as_str())], watches.resyncs(why)));
+        let help = "How often what a watcher knew was given up, by why; slow are those that did not read";
+        to.counters("headcount_watch_resyncs", help, lost)?;
+        let help = "From a batch being made to its last part being handed to a watcher's connection";
+        to.histogram("headcount_watch_lag", help, &watches.lag)
     }
 
     /// By the names that all programs have for these.

@@ -28,20 +28,27 @@ pub(super) struct Node {
     started_at: String,
     /// How long ago that is, in milliseconds.
     uptime_ms: u64,
+    /// Whether it ends, and lets nobody in any more.
+    draining: bool,
     /// Those that the caller sees.
     sessions: usize,
+    /// Clients' WebSockets that are open, of whatever project: none of those who see one alone are told.
+    connections: Option<u64>,
 }
 
 /// Every server there is.
 pub(super) fn get_nodes(methods: &Methods) -> Vec<Node> {
-    let Methods { registry, clock, caller, .. } = methods;
+    let Methods { registry, clock, caller, figures, draining, .. } = methods;
+    let view = caller.view();
     vec![Node {
         name: NODE,
         answered: true,
         version: env!("CARGO_PKG_VERSION"),
         started_at: clock.rfc3339(0),
         uptime_ms: clock.now_ms(),
-        sessions: caller.view().live(registry),
+        draining: draining.is_cancelled(),
+        sessions: view.live(registry),
+        connections: view.project().is_none().then(|| figures.connections().open),
     }]
 }
 

@@ -5,7 +5,13 @@ use std::time::Instant;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{figures::Rates, methods::Methods, process::Process, source::Source};
+use super::{
+    figures::Rates,
+    methods::Methods,
+    process::Process,
+    source::Source,
+    watch::{self, Lost},
+};
 use crate::{
     edge::connections::{Counts, Reasons},
     session::{Census, CensusOf, EndReason, Names, SessionScope, State, Traffic},
@@ -43,6 +49,8 @@ pub(super) struct Stats<'a> {
     rates: Option<Speeds>,
     /// Of the client plane.
     connections: Option<Connections<'a>>,
+    /// Of those who follow changes.
+    watches: Option<Watches>,
     /// The memory that the process takes; null also where the system does not tell.
     resident_bytes: Option<u64>,
 }
@@ -183,6 +191,22 @@ struct Connections<'a> {
     closed_by_reason: &'a Reasons,
 }
 
+#[derive(Debug, Serialize, JsonSchema)]
+struct Watches {
+    /// Those that go on.
+    live: u64,
+    /// All since the start.
+    begun: u64,
+    /// Those of them that have ended.
+    ended: u64,
+    /// Those who watch the same are one group.
+    groups: u64,
+    /// What they were told, all of them together.
+    notifications: u64,
+    /// How often one had to be told everything anew.
+    resyncs: u64,
+}
+
 /// `getStats`, made when its turn comes: of everything, or of the project of the token.
 pub(super) fn get_stats(methods: &Methods) -> Box<dyn Source> {
     Box::new(GetStats(methods.clone()))
@@ -220,6 +244,7 @@ impl Source for GetStats {
             traffic: census.traffic().into(),
             rates: rates.map(Speeds::from),
             connections: connections.as_ref().map(Connections::from),
+            watches: is_all.then(|| Watches::from(figures.watches())),
             resident_bytes: is_all.then(Process::now).and_then(|process| process.resident_bytes),
         };
         serde_json::to_writer(out, &stats).expect("figures are plain data");
@@ -298,6 +323,19 @@ impl<'a> From<&'a Counts> for Connections<'a> {
             refused_by_reason: &counts.refused,
             dropped_by_reason: &counts.dropped,
             closed_by_reason: &counts.closed,
+        }
+    }
+}
+
+impl From<watch::Counts> for Watches {
+    fn from(counts: watch::Counts) -> Self {
+        Self {
+            live: counts.live(),
+            begun: counts.begun,
+            ended: counts.ended,
+            groups: counts.groups,
+            notifications: counts.told(),
+            resyncs: Lost::ALL.map(|why| counts.resyncs(why)).iter().sum(),
         }
     }
 }

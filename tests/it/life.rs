@@ -138,6 +138,8 @@ fn while_it_drains_it_lets_nobody_in_and_still_answers_administrators() {
     server.row("stubborn", |row| row["totalBytesSent"] == 10);
     query.send(TEXT, br#"{"jsonrpc":"2.0","id":1,"method":"getSessionInfo"}"#);
     assert_eq!(query.receive().unwrap().0, TEXT);
+    let nodes = get(server.admin, "/api/v1/nodes").body;
+    assert!(nodes.contains(r#""draining":true,"sessions":1,"connections":1"#), "{nodes}");
 }
 
 #[test]

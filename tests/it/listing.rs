@@ -452,6 +452,7 @@ fn history_and_nodes_are_there_over_http_as_by_their_methods() {
             (&json!("local"), &json!(true), &json!(1))
         );
         assert_eq!(node["version"], env!("CARGO_PKG_VERSION"));
+        assert_eq!((node["draining"].as_bool(), node["connections"].is_u64()), (Some(false), true), "{node}");
         assert!(node["uptimeMs"].is_u64() && node["startedAt"].as_str().unwrap().ends_with('Z'), "{node}");
     }
     assert_eq!(get(server.admin, "/api/v1/nodes?x=1").error().0, "bad_parameter");

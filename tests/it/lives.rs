@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::harness::{
-    BINARY, CLOSE, PING, PONG, RawSocket, Server, TEXT, UPGRADE, eventually, frame, request,
+    BINARY, CLOSE, PING, PONG, RawSocket, Server, TEXT, UPGRADE, eventually, frame, get, request,
 };
 
 const V1: &str = "Sec-WebSocket-Protocol: headcount.v1\r\n";
@@ -380,6 +380,11 @@ fn a_client_that_does_not_read_is_ended_and_nobody_else_notices() {
     });
     let ended = &history(&server, 1)[0];
     assert_eq!((&ended["username"], &ended["reason"]), (&json!("deaf"), &json!("slow-consumer")));
+    eventually("its connection among those that did not read", || {
+        let figures = get(server.admin, "/metrics").body;
+        let counted = figures.contains("\nheadcount_connections_closed_total{reason=\"slow-consumer\"} 1\n");
+        if counted { Ok(()) } else { Err(figures) }
+    });
     other.barrier();
     assert_eq!(server.rows("").len(), 1);
 }

@@ -10,6 +10,7 @@ mod caps;
 mod certificates;
 mod cli;
 mod counting;
+mod crowd;
 mod descriptions;
 mod gate;
 mod harness;

@@ -1,7 +1,9 @@
 //! PROTOCOL 3: the query socket, POST, and HTTP.
 
+use headcount::config::AdminConfig;
 use serde_json::{Value, json};
 
+use crate::crowd::Crowded;
 use crate::harness::{
     BINARY, CLOSE, RawSocket, Response, Server, TEXT, UPGRADE, exchange, frame, get, request,
 };
@@ -123,6 +125,47 @@ fn notifications_are_not_answered_and_batches_are_in_one_message() {
     assert_eq!(batch.as_array().unwrap().len(), 2, "the notifications before were not answered: {batch}");
     assert_eq!((users(&batch[0]), &batch[0]["id"]), (vec!["anna"], &json!(1)));
     assert_eq!(batch[1], json!({"jsonrpc": "2.0", "id": 2, "result": []}));
+}
+
+/// Once, an answer that began where a part was full already was asked for again and again: nothing was ever added to
+/// that part, and nobody was answered. A long id fills one.
+#[test]
+fn a_batch_of_several_large_answers_comes_whole_and_in_its_order() {
+    const SESSIONS: usize = 2_000;
+    let server = Crowded::start(SESSIONS, AdminConfig::default());
+    let asked = [
+        ("listSessions", json!({"limit": -1})),
+        ("listSessions", json!({"limit": -1, "sortBy": "asc(id)"})),
+        ("getSessionInfo", json!([])),
+        ("listSessions", json!({"limit": -1, "sortBy": "asc(id)", "maxAgeMs": 10_000})),
+        ("getSessionInfo", json!(["*", "plant"])),
+        ("listSessions", json!({"limit": -1, "sortBy": "asc(id)", "maxAgeMs": 10_000})),
+    ];
+    let mut all: Vec<_> = (0..SESSIONS).map(|n| format!("session-{n}")).collect();
+    all.sort_unstable();
+    let id = |n: usize, long: usize| n.to_string().repeat(long);
+    let check = |way: &str, long: usize, answers: &Value| {
+        let answers = answers.as_array().unwrap_or_else(|| panic!("{way}: {answers}"));
+        assert_eq!(answers.len(), asked.len(), "{way}");
+        for (n, ((method, params), answer)) in asked.iter().zip(answers).enumerate() {
+            assert!(answer["id"] == id(n, long), "{way} {n}");
+            let rows = if *method == "listSessions" { &answer["result"]["items"] } else { &answer["result"] };
+            let rows = rows.as_array().unwrap_or_else(|| panic!("{way} {n}: {}", answer["error"]));
+            let mut ids: Vec<_> = rows.iter().map(|row| row["id"].as_str().unwrap()).collect();
+            if params["sortBy"].is_null() {
+                ids.sort_unstable();
+            }
+            assert!(ids == all, "{way} {n}: {} of {SESSIONS}, or out of order", ids.len());
+        }
+    };
+    for long in [1, 70_000] {
+        let request_of = |(n, (method, params)): (usize, &(&str, Value))| json!({"jsonrpc": "2.0", "id": id(n, long), "method": method, "params": params});
+        let batch = Value::from_iter(asked.iter().enumerate().map(request_of)).to_string();
+        let mut socket = RawSocket::open(server.admin, "/query");
+        check("socket", long, &ask(&mut socket, &batch));
+        let posted = request(server.admin, "POST", "/query", "Content-Type: application/json\r\n", &batch);
+        check("POST", long, &serde_json::from_str(&posted.body).unwrap());
+    }
 }
 
 #[test]

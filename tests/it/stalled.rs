@@ -3,103 +3,18 @@
 use std::{
     io::{ErrorKind, Read, Write},
     net::{SocketAddr, TcpStream},
-    sync::Arc,
-    thread,
     time::Duration,
 };
 
-use headcount::{
-    config::{AdminConfig, Config},
-    server::{self, Listeners},
-    session::{Identity, Joining, Membership, Order, Outlet, Registry, Rules, SessionScope},
-};
-use tokio::sync::oneshot;
+use headcount::config::AdminConfig;
 
+use crate::crowd::Crowded;
 use crate::harness::{PATIENCE, RawSocket, TEXT, dial, get};
 
 /// Far more than the system buffers for a reader that takes nothing.
 const SESSIONS: usize = 40_000;
 
 const WRITE_TIMEOUT: Duration = Duration::from_millis(400);
-
-/// A client that is nowhere.
-#[derive(Debug)]
-struct Nobody;
-
-impl Outlet for Nobody {
-    fn tell(&self, _: Order) -> bool {
-        false
-    }
-}
-
-/// A server within this process, for one administrator and one large list at a time.
-struct Narrow {
-    admin: SocketAddr,
-    stop: Option<oneshot::Sender<()>>,
-    running: Option<thread::JoinHandle<()>>,
-    _crowd: Vec<Membership>,
-}
-
-impl Narrow {
-    fn start() -> Self {
-        let registry = Arc::new(Registry::new(Rules::default()));
-        let outlet: Arc<dyn Outlet> = Arc::new(Nobody);
-        let crowd = (0..SESSIONS).map(|n| registry.join(joining(n, &outlet), 0).unwrap()).collect();
-        let admin = AdminConfig {
-            max_connections: 1,
-            max_query_sockets: 1,
-            max_concurrent_lists: 1,
-            write_timeout: WRITE_TIMEOUT,
-            ..AdminConfig::default()
-        };
-        let config = Config { admin, ..Config::default() };
-        let (tell, told) = std::sync::mpsc::channel();
-        let (stop, stopped) = oneshot::channel();
-        let running = thread::spawn(move || {
-            tokio::runtime::Runtime::new().unwrap().block_on(async {
-                let any = SocketAddr::from(([127, 0, 0, 1], 0));
-                let listeners = Listeners::bind(any, any).await.unwrap();
-                tell.send(listeners.admin.local_addr().unwrap()).unwrap();
-                let stopped = async {
-                    let _ = stopped.await;
-                };
-                server::run_on(registry, listeners, config, stopped).await;
-            });
-        });
-        let admin = told.recv().unwrap();
-        Self { admin, stop: Some(stop), running: Some(running), _crowd: crowd }
-    }
-}
-
-impl Drop for Narrow {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(running) = self.running.take() {
-            let _ = running.join();
-        }
-    }
-}
-
-fn joining(n: usize, outlet: &Arc<dyn Outlet>) -> Joining {
-    Joining {
-        identity: Identity {
-            id: format!("session-{n}").into(),
-            username: format!("user{}", n % 100).into(),
-            authorized: false,
-            project: "plant".into(),
-            scope: SessionScope::Browser,
-            client_address: [10, 0, 0, 1].into(),
-            peer_address: [10, 0, 0, 1].into(),
-            user_agent: "x".repeat(500).into(),
-        },
-        page_id: "p1".into(),
-        page_path: None,
-        resume: None,
-        expires_ms: None,
-        speaks_headcount: false,
-        outlet: outlet.clone(),
-    }
-}
 
 /// Asks, takes the beginning of the answer, and then nothing any more.
 fn stalled(admin: SocketAddr, head: &str, body: &str) -> TcpStream {
@@ -133,7 +48,17 @@ fn assert_cut(mut stream: TcpStream, way: &str) {
 
 #[test]
 fn a_reader_that_takes_nothing_is_cut_on_every_way_and_its_place_is_free_again() {
-    let server = Narrow::start();
+    // For one administrator and one large list at a time.
+    let server = Crowded::start(
+        SESSIONS,
+        AdminConfig {
+            max_connections: 1,
+            max_query_sockets: 1,
+            max_concurrent_lists: 1,
+            write_timeout: WRITE_TIMEOUT,
+            ..AdminConfig::default()
+        },
+    );
     let admin = server.admin;
     let rpc = |params: &str| format!(r#"{{"jsonrpc":"2.0","id":1,"method":{params}}}"#);
     let (infos, all) =

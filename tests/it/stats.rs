@@ -16,6 +16,7 @@ use crate::harness::{
     CLOSE, PING, RawSocket, Response, Server, TEXT, UPGRADE, dial, eventually, exchange, get, headcount,
     read_head, request, tool, tool_file,
 };
+use crate::watching::{self, Events, watch};
 
 const OPEN_METRICS: &str =
     "Accept: application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5\r\n";
@@ -44,7 +45,8 @@ impl Scrape {
     /// are.
     #[track_caller]
     fn read(text: &str) -> Self {
-        const LABELS: [&str; 7] = ["direction", "le", "method", "reason", "scope", "state", "version"];
+        const LABELS: [&str; 8] =
+            ["direction", "kind", "le", "method", "reason", "scope", "state", "version"];
         let text = text.strip_suffix("# EOF\n").expect("the end is marked");
         let (mut series, mut families) = (BTreeMap::new(), BTreeMap::new());
         let mut family = ("", "");
@@ -122,6 +124,15 @@ impl Scrape {
             ["_begun_total", "", "_ended_total"].map(|what| self.sum(&format!("headcount_sessions{what}")));
         assert_eq!(begun, live + ended, "{:?}", self.0);
         assert!(self.get("headcount_sessions_peak") >= live, "{:?}", self.0);
+        assert_eq!(
+            self.get("headcount_watches_begun_total"),
+            self.get("headcount_watches") + self.get("headcount_watches_ended_total"),
+            "{:?}",
+            self.0
+        );
+        let told = |kind: &str| self.get(&format!("headcount_watch_notifications_total{{kind=\"{kind}\"}}"));
+        assert_eq!(told("change"), self.get("headcount_watch_lag_seconds_count"), "{:?}", self.0);
+        assert!(told("resync") <= self.sum("headcount_watch_resyncs_total"), "{:?}", self.0);
         for count in self.0.keys().filter(|series| series.contains("_seconds_count")) {
             let (name, labels) = count.split_once('{').unwrap_or((count, "}"));
             let name = name.replace("_count", "_bucket");
@@ -366,6 +377,49 @@ fn get_stats_tells_how_much_of_everything_there_is() {
 }
 
 #[test]
+fn watches_and_what_they_are_told_are_counted() {
+    let server = Server::start(&[]);
+    let watches = |scrape: &Scrape| {
+        scrape.adds_up();
+        ["watches", "watch_groups", "watches_begun_total", "watches_ended_total", "query_sockets"]
+            .map(|what| scrape.get(&format!("headcount_{what}")))
+    };
+    let first = Scrape::of(&server);
+    assert_eq!((watches(&first), first.sum("headcount_watch_notifications_total")), ([0; 5], 0));
+    assert_eq!(first.sum("headcount_watch_resyncs_total"), 0);
+    let params = json!({"intervalMs": 100});
+    let mut sockets = [watch(&server, &params).0, watch(&server, &params).0];
+    let mut events = Events::open(&server, "intervalMs=100&username=ann", "");
+    assert_eq!(events.next().0, "snapshot");
+    assert_eq!(watches(&Scrape::of(&server)), [3, 2, 3, 0, 3]);
+    let _ann = RawSocket::open(server.clients, "/ws/p?username=ann");
+    let _bob = RawSocket::open(server.clients, "/ws/p?username=bob");
+    sockets.iter_mut().for_each(|socket| drop(watching::told(socket, "sessionsChanged")));
+    assert_eq!(events.next().0, "change");
+    let scrape = Scrape::of(&server);
+    scrape.adds_up();
+    scrape.follows(&first);
+    // The two clients may have come in one batch or in two.
+    let told = scrape.get("headcount_watch_notifications_total{kind=\"change\"}");
+    assert!((3..=5).contains(&told), "{told}");
+    assert!(scrape.get("headcount_watch_evaluation_seconds_count") >= 2);
+    let stats = stats(&server)["watches"].clone();
+    let of = |key: &str| stats[key].as_u64().unwrap();
+    assert_eq!(["live", "begun", "ended", "groups", "resyncs"].map(of), [3, 3, 0, 2, 0]);
+    assert!(of("notifications") >= told, "{stats}");
+    // A watch ends when that is asked for, with its socket, and when its stream is left.
+    let [mut asks, leaves] = sockets;
+    watching::call_past_news(&mut asks, "unwatchSessions", &json!({"watchId": "w1"}));
+    drop((leaves, events));
+    eventually("no watch any more", || {
+        // Whoever has left is noticed by telling.
+        let _ann = RawSocket::open(server.clients, "/ws/p?username=ann");
+        let found = watches(&Scrape::of(&server));
+        if found == [0, 0, 3, 3, 1] { Ok(()) } else { Err(found) }
+    });
+}
+
+#[test]
 fn the_command_line_shows_the_same() {
     let server = Server::start(&[]);
     let _client = RawSocket::open(server.clients, "/ws/plant?username=billy");
@@ -408,11 +462,13 @@ fn of_a_project_its_own_figures_are_told_and_no_others() {
     let headers = format!("Authorization: Bearer {}\r\n", token.trim());
     let answer = request(server.admin, "GET", "/api/v1/stats", &headers, "");
     let refused = request(server.admin, "GET", "/metrics", &headers, "");
+    let nodes = request(server.admin, "GET", "/api/v1/nodes", &headers, "");
     let _ = fs::remove_file(&path);
     assert!(!answer.body.contains("bob"), "{}", answer.body);
     let stats: Value = serde_json::from_str(&answer.body).unwrap();
     assert_eq!((&stats["project"], &stats["sessions"]["live"]), (&json!("p"), &json!(1)));
-    for key in ["connections", "rates", "residentBytes"] {
+    assert!(nodes.body.contains(r#""sessions":1,"connections":null"#), "{}", nodes.body);
+    for key in ["connections", "watches", "rates", "residentBytes"] {
         assert_eq!(stats[key], Value::Null, "{key}");
     }
     for key in ["peak", "begun", "ended", "endedByReason"] {

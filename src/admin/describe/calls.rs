@@ -340,7 +340,7 @@ pub(super) fn notifications(schemas: &mut Schemas) -> [(&'static str, &'static s
 pub(super) fn nodes_example() -> Value {
     json!([{
         "name": "local", "answered": true, "version": "0.1.0", "startedAt": "2026-01-31T08:29:58.012Z",
-        "uptimeMs": 6_588, "sessions": 1,
+        "uptimeMs": 6_588, "draining": false, "sessions": 1, "connections": 1,
     }])
 }
 

@@ -206,6 +206,7 @@ pub(super) fn stats_example() -> Value {
             "accepted": 3, "arriving": 0, "refused": 1, "dropped": 0, "upgraded": 2, "open": 1, "closed": 1,
             "peak": 2, "refusedByReason": {"bad_parameter": 1}, "droppedByReason": {}, "closedByReason": {"closed": 1},
         },
+        "watches": {"live": 1, "begun": 1, "ended": 0, "groups": 1, "notifications": 3, "resyncs": 0},
         "residentBytes": 9_437_184,
     })
 }

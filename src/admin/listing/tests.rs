@@ -3,6 +3,7 @@ mod differential;
 use std::{collections::BTreeSet, time::Duration};
 
 use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
+use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::{
@@ -37,6 +38,7 @@ fn methods_of(token: Option<AdminToken>) -> Methods {
         caller: Caller::new(([127, 0, 0, 1], 1).into(), token.map(Arc::new)),
         audit: Audit::new(None),
         figures: Figures::nothing(),
+        draining: CancellationToken::new(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What watchers of one group have not been told yet, and how it is written.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use schemars::JsonSchema;
@@ -80,6 +80,7 @@ impl Delta {
 #[derive(Debug)]
 pub(super) struct Batch {
     pub(super) revision: u64,
+    pub(super) made: Instant,
     clock: Clock,
     mask: Mask,
     opened: Vec<Arc<Session>>,
@@ -131,6 +132,7 @@ impl Batch {
         let ended = ended.into_iter().map(|(_, ended)| Closed::Ended(ended));
         let mut batch = Self {
             revision,
+            made: Instant::now(),
             clock,
             mask,
             opened: opened.into_values().collect(),

@@ -14,6 +14,7 @@ use super::{
     hub::Hub,
     places::Places,
     queue::Queue,
+    tally::Lost,
 };
 use crate::{
     admin::{item::Seen, select::Question, view::View},
@@ -191,7 +192,10 @@ impl Group {
         if state.members.is_none() {
             return true;
         }
+        let begun = Instant::now();
         let revision = self.look(&mut state, false);
+        // Before anybody is told of it, so that it is in the figures of whoever was.
+        self.hub.tally.evaluated(begun.elapsed());
         let mut told = Vec::new();
         for Cohort { watchers, unsent } in mem::take(&mut state.cohorts) {
             let watchers = watchers.into_iter().filter(|queue| queue.strong_count() > 0);
@@ -203,7 +207,7 @@ impl Group {
             if watchers.peek().is_some() {
                 let batch = Batch::new(revision, unsent, self.hub.clock, self.view().mask());
                 told.extend(
-                    watchers.filter(|queue| queue.upgrade().is_some_and(|queue| queue.offer(&batch))),
+                    watchers.filter(|queue| queue.upgrade().is_some_and(|queue| self.offer(&queue, &batch))),
                 );
             }
         }
@@ -211,6 +215,21 @@ impl Group {
             state.cohorts.push(Cohort { watchers: told, unsent: Delta::default() });
         }
         true
+    }
+
+    /// One more batch for a watcher; `false` if that is too much for it.
+    fn offer(&self, queue: &Queue, batch: &Arc<Batch>) -> bool {
+        let is_room = queue.offer(batch);
+        if !is_room {
+            self.hub.tally.lost(Lost::Slow);
+        }
+        is_room
+    }
+
+    /// What a watcher has been told leads nowhere any more.
+    fn lag(&self, queue: &Queue, why: Lost) {
+        queue.lag();
+        self.hub.tally.lost(why);
     }
 
     /// Brings the state up to date, and notes what every cohort is to be told of it; answers the revision of the state.
@@ -336,7 +355,7 @@ impl Group {
             .iter()
             .flat_map(|cohort| &cohort.watchers)
             .filter_map(Weak::upgrade)
-            .for_each(|queue| queue.lag());
+            .for_each(|queue| self.lag(&queue, Lost::Overflow));
     }
 
     /// Does this while it is as when somebody joins.

@@ -12,6 +12,7 @@ use super::{
     asked::{Asked, Key},
     group::{Group, Inbox},
     queue::Watch,
+    tally::Tally,
 };
 use crate::{admin::listing::NoList, edge::clock::Clock, session::Registry};
 
@@ -28,6 +29,7 @@ pub(in crate::admin) struct Hub {
     places: Arc<Semaphore>,
     /// How long it may take to find out who fits.
     max_time: Duration,
+    pub(in crate::admin) tally: Arc<Tally>,
     /// Groups find out one after the other what has changed, so that all watchers together take one core at most.
     pub(super) turn: Arc<Semaphore>,
 }
@@ -50,6 +52,7 @@ impl Hub {
             desk: Mutex::default(),
             places: Arc::new(Semaphore::new(MAX_WATCHES)),
             max_time,
+            tally: Arc::default(),
             turn: Arc::new(Semaphore::new(1)),
         })
     }
@@ -83,6 +86,7 @@ impl Hub {
         }
         let group = Arc::new(Group::new(self.clone(), key.clone(), question));
         groups.insert(key, Arc::downgrade(&group));
+        self.tally.group_begun();
         drop(groups);
         group.keep_telling();
         group
@@ -110,6 +114,7 @@ impl Hub {
 
     /// A group is no more.
     pub(super) fn forget(&self, key: &Key, inbox: &Arc<Inbox>) {
+        self.tally.group_ended();
         let mut desk = lock(&self.desk);
         desk.inboxes.retain(|known| !Arc::ptr_eq(known, inbox));
         if desk.inboxes.is_empty() {

@@ -20,6 +20,7 @@ mod hub;
 mod places;
 mod queue;
 mod socket;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod told;
@@ -29,4 +30,5 @@ pub(super) use batch::ClosedItem;
 pub(super) use hub::Hub;
 pub(super) use queue::Watch;
 pub(super) use socket::Watches;
+pub(super) use tally::{Counts, Lost, Tally};
 pub(super) use told::Told;

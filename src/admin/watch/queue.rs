@@ -57,6 +57,7 @@ struct Waiting {
 
 impl Watch {
     pub(super) fn new(group: Arc<Group>, place: OwnedSemaphorePermit, wake: Arc<Notify>) -> Self {
+        group.hub().tally.begun();
         let queue = Queue { waiting: Mutex::default(), wake };
         Self { group, queue: Arc::new(queue), revision: AtomicU64::new(0), _place: place }
     }
@@ -92,6 +93,12 @@ impl Watch {
         waiting.changes -= batch.len();
         self.revision.store(batch.revision, Ordering::Relaxed);
         Some(Next::Batch(batch))
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.group.hub().tally.ended();
     }
 }
 

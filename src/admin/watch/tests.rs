@@ -417,8 +417,13 @@ fn a_hundred_watchers_of_one_filter_cost_one_evaluation_and_one_batch() {
     members[3].session().message_came(1);
     group.tell();
     assert_eq!(group.sessions_looked_at(), 11);
+    let counts = world.hub.tally.counts();
+    assert_eq!((counts.live(), counts.groups, counts.evaluations.count()), (100, 1, 3));
+    assert_eq!(counts.lag.count(), 0, "they have taken it, and nobody has written it");
     drop(watches);
     assert_eq!(world.hub.groups(), 0);
+    let counts = world.hub.tally.counts();
+    assert_eq!((counts.live(), counts.begun, counts.groups), (0, 100, 0));
     members[3].session().message_came(1);
     assert!(world.registry.news().changed.is_empty(), "nobody is told, so nothing is noted");
 }
@@ -479,6 +484,9 @@ fn who_does_not_listen_gets_one_fresh_snapshot() {
     slow.listen();
     let [(kind, data)] = &slow.events[1..] else { panic!("{:?}", slow.events) };
     assert_eq!((&**kind, ids(&data["items"]).len()), ("resync", 2));
+    let counts = world.hub.tally.counts();
+    assert_eq!(Lost::ALL.map(|why| counts.resyncs(why)), [1, 0]);
+    assert_eq!((counts.lag.count(), counts.resyncs_told), (50, 1), "what was thrown away was not told");
     assert!(data["metadata"].is_null());
     assert_eq!(slow.known, world.truth(&json!({})));
     member.session().message_came(1);
@@ -528,6 +536,7 @@ fn more_ends_than_are_kept_make_everybody_start_over() {
     }
     watcher.next();
     assert_eq!(watcher.events.last().unwrap().0, "resync");
+    assert_eq!(Lost::ALL.map(|why| world.hub.tally.counts().resyncs(why)), [0, 1]);
     assert_eq!(watcher.known, world.truth(&json!({})));
     close(world.join("x", "ann"));
     assert_eq!(lists(&watcher.next()), [vec![], vec![], vec!["x"]]);

@@ -1,6 +1,6 @@
 //! What a watcher is told, part by part: a snapshot, or a batch of changes.
 
-use std::{sync::Arc, vec};
+use std::{sync::Arc, time::Instant, vec};
 
 use bytes::Bytes;
 use serde_json::json;
@@ -100,6 +100,8 @@ impl<F: FnOnce(Arc<Watch>) + Send> Source for Snapshot<F> {
 /// Something that a watcher is told, of any size, with the memory of a part.
 pub(in crate::admin) struct Told {
     workshop: Workshop,
+    watch: Arc<Watch>,
+    kind: Kind,
     /// What is written before the next part.
     head: Vec<u8>,
     short: Bytes,
@@ -109,12 +111,22 @@ pub(in crate::admin) struct Told {
     tail: Tail,
 }
 
+#[derive(Clone, Copy)]
+enum Kind {
+    /// What a watch begins with.
+    Snapshot,
+    Batch {
+        made: Instant,
+    },
+    Resync,
+}
+
 /// What ends it.
 enum Tail {
     /// One more brace, after that of the parameters.
     Brace,
     /// The end of an event, with the revision for its id.
-    Event(Arc<Watch>),
+    Event,
 }
 
 impl Told {
@@ -132,7 +144,7 @@ impl Told {
         let next = watch.next()?;
         let kind = if matches!(next, Next::Resync) { "resync" } else { "change" };
         let head = format!("event: {kind}\ndata: ");
-        Some(Self::next(next, watch, (head, "{".to_owned()), workshop, Tail::Event(watch.clone())))
+        Some(Self::next(next, watch, (head, "{".to_owned()), workshop, Tail::Event))
     }
 
     /// The event that a stream begins with.
@@ -140,11 +152,13 @@ impl Told {
         let view = Snapshot::answer(watch.clone(), "{".to_owned(), drop);
         Self {
             workshop: workshop.clone(),
+            watch: watch.clone(),
+            kind: Kind::Snapshot,
             head: b"event: snapshot\ndata: ".to_vec(),
             short: Bytes::new(),
             source: Some(Box::new(view)),
             is_first: true,
-            tail: Tail::Event(watch.clone()),
+            tail: Tail::Event,
         }
     }
 
@@ -155,20 +169,30 @@ impl Told {
         workshop: &Workshop,
         tail: Tail,
     ) -> Self {
-        let (short, source) = match next {
+        let (kind, short, source) = match next {
             Next::Batch(batch) => {
                 head.push_str(&params);
+                let kind = Kind::Batch { made: batch.made };
                 match batch.written() {
-                    Ok(short) => (short, None),
-                    Err(source) => (Bytes::new(), Some(source)),
+                    Ok(short) => (kind, short, None),
+                    Err(source) => (kind, Bytes::new(), Some(source)),
                 }
             }
             Next::Resync => {
                 let view = Snapshot { has_metadata: false, ..Snapshot::answer(watch.clone(), params, drop) };
-                (Bytes::new(), Some(Box::new(view) as Box<dyn Source>))
+                (Kind::Resync, Bytes::new(), Some(Box::new(view) as Box<dyn Source>))
             }
         };
-        Self { workshop: workshop.clone(), head: head.into_bytes(), short, source, is_first: false, tail }
+        Self {
+            workshop: workshop.clone(),
+            watch: watch.clone(),
+            kind,
+            head: head.into_bytes(),
+            short,
+            source,
+            is_first: false,
+            tail,
+        }
     }
 
     /// Writes the next part; `false` if it is the last.
@@ -188,10 +212,22 @@ impl Told {
         out.extend_from_slice(&self.short);
         match &self.tail {
             Tail::Brace => out.push(b'}'),
-            Tail::Event(watch) => {
-                out.extend_from_slice(format!("\nid: {}\n\n", watch.revision()).as_bytes());
+            Tail::Event => {
+                out.extend_from_slice(format!("\nid: {}\n\n", self.watch.revision()).as_bytes());
             }
         }
+        self.count();
         Ok(false)
+    }
+
+    /// It is written, and goes to the connection.
+    fn count(&self) {
+        let tally = &self.watch.group().hub().tally;
+        match self.kind {
+            // It is an answer, and counted as one.
+            Kind::Snapshot => {}
+            Kind::Batch { made } => tally.told_batch(made.elapsed()),
+            Kind::Resync => tally.told_resync(),
+        }
     }
 }
