@@ -13,7 +13,8 @@ fn conforms(server: &[&str], cases: &[&str], folder: &str) {
     let python27 = std::env::var_os("PYTHON27").map(PathBuf::from).filter(|path| path.exists());
     let installed = python27.and_then(|python| Some((python, tool_file("autobahn")?)));
     let Some((python27, suite)) = tool("autobahn", installed) else { return };
-    let server = Server::start(server);
+    // The suite's client answers a ping even in the middle of a frame of its own, and so breaks that one: it gets none.
+    let server = Server::start(&[server, &["--heartbeat", "1h"]].concat());
     let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join(folder);
     let _ = std::fs::remove_dir_all(&out);
     let mut fuzz = Command::new(python27)
