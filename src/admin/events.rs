@@ -17,6 +17,7 @@ use tokio::{
 
 use super::{
     http::{Answer, Connection, ok, refuse},
+    item::Column,
     methods::Methods,
     rest,
     source::{Unanswered, Workshop},
@@ -63,9 +64,9 @@ pub(super) async fn stream(
 }
 
 fn read(view: &View, uri: &Uri) -> Result<watch::Asked, Refusal> {
-    let (conditions, mut given) = rest::given(uri, &PARAMETERS)?;
+    let (conditions, mut given) = rest::given::<Column>(uri, &PARAMETERS)?;
     let [search, interval] = PARAMETERS.map(|name| given.remove(name));
-    let interval = rest::number("intervalMs", interval).map_err(Refusal::bad_parameter)?;
+    let interval = rest::number("intervalMs", interval)?;
     let (question, written) = rest::question(conditions, search.as_deref(), None)?;
     Ok(watch::Asked::new(view, question, written, watch::interval(interval)?))
 }

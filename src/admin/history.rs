@@ -2,7 +2,10 @@
 
 use std::{net::IpAddr, ops::RangeInclusive, sync::Arc, time::Instant, vec};
 
-use axum::extract::{Extension, Request};
+use axum::{
+    extract::{Extension, Request},
+    http::Uri,
+};
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,25 +14,21 @@ use serde_json::value::RawValue;
 use super::{
     describe::takes,
     http,
-    listing::Items,
+    listing::{self, DEFAULT_LIMIT, Items, NoList},
     methods::Methods,
-    rest::{is_condition, number, unknown},
-    rpc::Error,
+    rest,
     source::{Source, a_while},
     view::{Mask, View},
 };
 use crate::{
     config::tokens::Scope,
-    edge::{clock::Clock, query::Query, refusal::Refusal},
+    edge::{clock::Clock, refusal::Refusal},
     session::{
         EndReason, EndedSession, Registry, SessionScope,
         filter::{Field, Filter, Kind, Record, Value},
         text::shown,
     },
 };
-
-/// How many items an answer has unless more are asked for.
-const DEFAULT_LIMIT: i64 = 100;
 
 /// The parameters of `getHistory`.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -61,60 +60,49 @@ impl GetHistory {
     /// # Errors
     ///
     /// What is wrong with the question.
-    pub(super) fn read(self) -> Result<Asked, Error> {
-        let filter = self.filter.as_ref().map(|raw| Filter::from_json(raw.get())).transpose();
-        let filter = filter.map_err(|error| Error::invalid_params(error.to_string()))?.unwrap_or_default();
-        Asked::new(filter, self.from, self.to, self.limit).map_err(Error::invalid_params)
+    pub(super) fn read(self) -> Result<Asked, NoList> {
+        let filter =
+            self.filter.as_ref().map_or(Ok(Filter::default()), |raw| Filter::from_json(raw.get()))?;
+        Asked::new(filter, (self.from, self.to), self.limit)
     }
 }
 
 impl Asked {
     fn new(
         filter: Filter<Column>,
-        from: Option<DateTime<Utc>>,
-        to: Option<DateTime<Utc>>,
+        (from, to): (Option<DateTime<Utc>>, Option<DateTime<Utc>>),
         limit: Option<i64>,
-    ) -> Result<Self, String> {
-        let limit = limit.unwrap_or(DEFAULT_LIMIT);
-        let most = match limit {
-            -1 => usize::MAX,
-            limit => usize::try_from(limit).map_err(|_| "limit must be -1 for all, or 0 and more")?,
-        };
+    ) -> Result<Self, NoList> {
+        let (limit, _) = listing::page(limit.unwrap_or(DEFAULT_LIMIT), 0)?;
+        let most = usize::try_from(limit).unwrap_or(usize::MAX);
         let from = from.map_or(i64::MIN, |from| from.timestamp_millis());
         let to = to.map_or(i64::MAX, |to| to.timestamp_millis());
         Ok(Self { filter, ended: from..=to, limit, most })
     }
 
     /// Reads the parameters of a URL: `from`, `to`, `limit`, and any `field[op]`.
-    fn from_pairs(pairs: Vec<(String, String)>) -> Result<Self, String> {
-        const PARAMETERS: [&str; 3] = ["from", "to", "limit"];
-        let (mut conditions, mut given) = (Vec::new(), [const { None::<String> }; PARAMETERS.len()]);
-        for (name, value) in pairs {
-            match PARAMETERS.iter().position(|known| *known == name) {
-                Some(at) if given[at].is_some() => return Err(format!("{name} is given twice")),
-                Some(at) => given[at] = Some(value),
-                None if is_condition::<Column>(&name) => conditions.push((name, value)),
-                None => return Err(unknown::<Column>(&name, &PARAMETERS)),
-            }
-        }
-        let [from, to, limit] = given.map(|value| value.filter(|value| !value.is_empty()));
-        let time = |name: &str, value: Option<String>| {
+    fn from_query(uri: &Uri) -> Result<Self, Refusal> {
+        let (conditions, mut given) = rest::given::<Column>(uri, &["from", "to", "limit"])?;
+        let filter = Filter::from_pairs(conditions).map_err(NoList::from)?;
+        let mut time = |name: &str| {
             let read = |value: String| {
-                let wrong = |_| format!("{name} must be an RFC 3339 time, not {}", shown(&value));
+                let wrong = |_| {
+                    let shown = shown(&value);
+                    Refusal::bad_parameter(format!("{name} must be an RFC 3339 time, not {shown}"))
+                };
                 value.parse::<DateTime<Utc>>().map_err(wrong)
             };
-            value.map(read).transpose()
+            given.remove(name).map(read).transpose()
         };
-        let filter = Filter::from_pairs(conditions).map_err(|error| error.to_string())?;
-        Self::new(filter, time("from", from)?, time("to", to)?, number("limit", limit)?)
+        let ended = (time("from")?, time("to")?);
+        Ok(Self::new(filter, ended, rest::number("limit", given.remove("limit"))?)?)
     }
 }
 
 /// `getHistory` over HTTP.
 pub(super) async fn history(Extension(methods): Extension<Methods>, request: Request) -> http::Answer {
     methods.caller.must_have(Scope::Read)?;
-    let pairs = Query::pairs(request.uri().query())?;
-    let asked = Asked::from_pairs(pairs).map_err(Refusal::bad_parameter)?;
+    let asked = Asked::from_query(request.uri())?;
     http::made(&methods, get_history(&methods, asked)).await
 }
 

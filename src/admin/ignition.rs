@@ -13,6 +13,7 @@ use super::{
     listing::{self, Asked, IgnitionMetadata, Shape},
     methods::Methods,
     rest::{only, path_id, read, terminate},
+    single,
 };
 use crate::{
     config::tokens::Scope,
@@ -36,7 +37,7 @@ pub(super) async fn session(
     id: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Answer {
-    found(&methods, id, &request, |session| listing::item(&methods, session, &Fields::session_info()))
+    found(&methods, id, &request, |session| single::item(&methods, session, &Fields::session_info()))
 }
 
 /// Its pages.
@@ -45,7 +46,7 @@ pub(super) async fn pages(
     id: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Answer {
-    found(&methods, id, &request, |session| listing::ignition_pages(&methods, session))
+    found(&methods, id, &request, |session| single::ignition_pages(&methods, session))
 }
 
 /// The sessions of designers.

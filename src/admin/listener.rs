@@ -34,7 +34,7 @@ use crate::{
         clock::Clock,
         connections::Connections,
         refusal::Refusal,
-        tls::Tls,
+        tls::{self, Tls},
         watched::ReadAgain,
     },
     session::Registry,
@@ -120,14 +120,7 @@ impl AdminPlane {
         tokio::select! {
             () = accepting => {}
             () = self.gate.keep_tokens(read_again.clone()) => {}
-            () = self.keep_certificate(read_again) => {}
-        }
-    }
-
-    async fn keep_certificate(&self, read_again: ReadAgain) {
-        match &self.tls {
-            Some(tls) => tls.keep(read_again).await,
-            None => std::future::pending().await,
+            () = tls::keep(self.tls.as_ref(), read_again) => {}
         }
     }
 

@@ -34,8 +34,7 @@ use crate::{
     config::MAX_SNAPSHOT_AGE,
     config::tokens::Scope,
     session::{
-        Page, Session,
-        filter::{Filter, Invalid, Record, Value as FieldValue},
+        filter::{Filter, Invalid},
         text::shown,
     },
 };
@@ -128,29 +127,6 @@ pub(super) struct IgnitionMetadata {
 pub(super) struct Items<T, M> {
     pub(super) items: Vec<T>,
     pub(super) metadata: M,
-}
-
-/// What the pages of one session say of themselves.
-#[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct PagesMetadata {
-    /// How many pages are open.
-    total: usize,
-}
-
-/// A page as Ignition shows it.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct IgnitionPage {
-    /// The page's id.
-    id: Arc<str>,
-    /// When it was opened, in milliseconds since 1970.
-    created: i64,
-    /// When anything last came from its session, likewise.
-    last_keepalive: i64,
-    /// Always null: nobody measures it.
-    roundtrip: (),
-    /// The connections that serve it.
-    connect_count: usize,
 }
 
 /// What is asked for, whichever way it is asked.
@@ -570,46 +546,6 @@ fn write_designer(seen: &Seen<'_>, out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
-/// One session as the caller sees it at this moment.
-fn seen<'a>(methods: &Methods, session: &'a Session) -> Seen<'a> {
-    let clock = methods.clock;
-    Seen::for_row(session, clock, clock.now_ms(), methods.caller.view().mask())
-}
-
-/// One session with these keys.
-pub(super) fn item(methods: &Methods, session: &Session, fields: &Fields) -> Vec<u8> {
-    let mut out = Vec::new();
-    seen(methods, session).write_json(fields, &mut out);
-    out
-}
-
-/// The pages of one session, each with the keys that an item has for it.
-pub(super) fn pages(methods: &Methods, session: &Session) -> Vec<u8> {
-    let items = seen(methods, session).pages();
-    let metadata = PagesMetadata { total: items.len() };
-    to_text(&Items { items, metadata }).into_bytes()
-}
-
-/// The pages of one session as Ignition shows them.
-pub(super) fn ignition_pages(methods: &Methods, session: &Session) -> Vec<u8> {
-    let clock = methods.clock;
-    let seen = seen(methods, session);
-    let heard = match seen.value(Column::LastCommAt) {
-        FieldValue::Time(at) => at,
-        _ => 0,
-    };
-    let page = |page: &Page| IgnitionPage {
-        id: page.id.clone(),
-        created: clock.unix_ms(page.opened_ms),
-        last_keepalive: heard,
-        roundtrip: (),
-        connect_count: page.connections(),
-    };
-    let items: Vec<_> = seen.standing().pages.iter().map(page).collect();
-    let metadata = IgnitionMetadata { total: items.len(), matching: items.len(), limit: -1, offset: 0 };
-    to_text(&Items { items, metadata }).into_bytes()
-}
-
-fn to_text(answer: &impl Serialize) -> String {
+pub(super) fn to_text(answer: &impl Serialize) -> String {
     serde_json::to_string(answer).expect("text and numbers are JSON")
 }

@@ -33,6 +33,7 @@ mod rest;
 mod rpc;
 mod select;
 mod sharing;
+mod single;
 mod snapshots;
 mod source;
 mod stats;

@@ -16,6 +16,7 @@ use super::{
     listing::{self, Asked, DEFAULT_LIMIT, NoList, Shape},
     methods::Methods,
     select::Question,
+    single,
 };
 use crate::{
     config::tokens::Scope,
@@ -67,11 +68,10 @@ pub(super) async fn list(Extension(methods): Extension<Methods>, request: Reques
 
 /// Reads the parameters of a list: these, and any `field[op]`.
 pub(super) fn read(uri: &Uri, parameters: &[&str], shape: Shape) -> Result<Asked, Refusal> {
-    let (conditions, mut given) = given(uri, parameters)?;
+    let (conditions, mut given) = given::<Column>(uri, parameters)?;
     let [limit, offset, sort_by, search, fields, snapshot_id, max_age_ms] =
         PARAMETERS.map(|name| given.remove(name));
     let is_whole = matches!(shape, Shape::Ndjson | Shape::Csv);
-    let number = |name, value| number(name, value).map_err(Refusal::bad_parameter);
     let limit = number("limit", limit)?.unwrap_or(if is_whole { -1 } else { DEFAULT_LIMIT });
     let (limit, offset) = listing::page(limit, number("offset", offset)?.unwrap_or(0))?;
     let max_age = number("maxAgeMs", max_age_ms)?.map(listing::max_age).transpose()?;
@@ -83,8 +83,8 @@ pub(super) fn read(uri: &Uri, parameters: &[&str], shape: Shape) -> Result<Asked
 /// Conditions, each with its value, and the parameters that are none and not empty.
 type Given = (Vec<(String, String)>, HashMap<String, String>);
 
-/// Tells the conditions in a query from these parameters.
-pub(super) fn given(uri: &Uri, parameters: &[&str]) -> Result<Given, Refusal> {
+/// Tells the conditions on these fields in a query from these parameters.
+pub(super) fn given<F: Field>(uri: &Uri, parameters: &[&str]) -> Result<Given, Refusal> {
     let (mut conditions, mut given) = (Vec::new(), HashMap::new());
     for (name, value) in Query::pairs(uri.query())? {
         if parameters.contains(&&*name) {
@@ -92,10 +92,10 @@ pub(super) fn given(uri: &Uri, parameters: &[&str]) -> Result<Given, Refusal> {
                 return Err(Refusal::bad_parameter(format!("{name} is given twice")));
             }
             given.insert(name, value);
-        } else if is_condition::<Column>(&name) {
+        } else if is_condition::<F>(&name) {
             conditions.push((name, value));
         } else {
-            return Err(Refusal::bad_parameter(unknown::<Column>(&name, parameters)));
+            return Err(Refusal::bad_parameter(unknown::<F>(&name, parameters)));
         }
     }
     given.retain(|_, value| !value.is_empty());
@@ -127,23 +127,24 @@ fn read_fields(names: Option<&str>) -> Result<Fields, Refusal> {
 /// # Errors
 ///
 /// It is none.
-pub(super) fn number(name: &str, value: Option<String>) -> Result<Option<i64>, String> {
+pub(super) fn number(name: &str, value: Option<String>) -> Result<Option<i64>, Refusal> {
     let read = |value: String| {
-        let wrong = |_| format!("{name} must be a whole number, not {}", shown(&value));
+        let wrong =
+            |_| Refusal::bad_parameter(format!("{name} must be a whole number, not {}", shown(&value)));
         value.parse().map_err(wrong)
     };
     value.map(read).transpose()
 }
 
 /// Whether it is meant for the filter, which then says what is wrong with it: a known field, or what looks like one.
-pub(super) fn is_condition<F: Field>(name: &str) -> bool {
+fn is_condition<F: Field>(name: &str) -> bool {
     let field = name.split('[').next().unwrap_or_default();
     let is_field = F::ALL.iter().any(|(_, known, _)| known.eq_ignore_ascii_case(field));
     is_field || name.contains('[')
 }
 
 /// What is wrong with a parameter that is none of these and no condition.
-pub(super) fn unknown<F: Field>(name: &str, parameters: &[&str]) -> String {
+fn unknown<F: Field>(name: &str, parameters: &[&str]) -> String {
     let shown = shown(name);
     if let Some(meant) = parameters.iter().find(|known| known.eq_ignore_ascii_case(name)) {
         return format!("unknown parameter {shown}: it is written {meant}");
@@ -180,7 +181,7 @@ pub(super) async fn one(
     let fields = read_fields(query.take("fields").as_deref().filter(|names| !names.is_empty()))?;
     let id = path_id(id)?;
     let session = methods.shown(&id)?.ok_or_else(|| no_session(&id))?;
-    Ok(ok(listing::item(&methods, &session, &fields)))
+    Ok(ok(single::item(&methods, &session, &fields)))
 }
 
 /// The pages of one session, or 404.
@@ -192,7 +193,7 @@ pub(super) async fn pages(
     only(request.uri(), &[])?;
     let id = path_id(id)?;
     let session = methods.shown(&id)?.ok_or_else(|| no_session(&id))?;
-    Ok(ok(listing::pages(&methods, &session)))
+    Ok(ok(single::pages(&methods, &session)))
 }
 
 /// Ends the sessions of these ids.

@@ -33,7 +33,7 @@ use crate::{
         clock::Clock,
         connections::{Connections, Dropped, Missed},
         refusal::Refusal,
-        tls::Tls,
+        tls::{self, Tls},
         watched::ReadAgain,
         websocket::CLOSE_TIMEOUT,
     },
@@ -110,16 +110,9 @@ impl ClientPlane {
             () = accepting => {}
             () = self.expire() => {}
             () = self.identities.keep_keys(read_again.clone()) => {}
-            () = self.keep_certificate(read_again) => {}
+            () = tls::keep(self.tls.as_ref(), read_again) => {}
         }
         self.heart.cut();
-    }
-
-    async fn keep_certificate(&self, read_again: ReadAgain) {
-        match &self.tls {
-            Some(tls) => tls.keep(read_again).await,
-            None => std::future::pending().await,
-        }
     }
 
     /// Gives up, for ever, what nobody came back to.

@@ -55,6 +55,15 @@ pub(crate) fn check(certificate: &Path, key: &Path) -> Result<(), String> {
     read(certificate, key).map(drop)
 }
 
+/// Keeps the certificate of a plane, if it has one, as it is in its file, for ever. Connections that are open go on with
+/// the one they know.
+pub(crate) async fn keep(tls: Option<&Tls>, read_again: ReadAgain) {
+    match tls {
+        Some(tls) => tls.0.watch(read_again).await,
+        None => std::future::pending().await,
+    }
+}
+
 impl Tls {
     /// With the certificate of this file and the key of that; `what` they are, in the plural, is for the log.
     pub(crate) fn new(what: &'static str, certificate: &Path, key: &Path) -> Self {
@@ -62,11 +71,6 @@ impl Tls {
         let (certificate, key) = (certificate.to_owned(), key.to_owned());
         let read = move || read(&certificate, &key).map(|config| Shown(Some(Arc::new(config).into())));
         Self(Arc::new(Watched::new(what, paths, read)))
-    }
-
-    /// Keeps the certificate as it is in its file, for ever. Connections that are open go on with the one they know.
-    pub(crate) async fn keep(&self, read_again: ReadAgain) {
-        self.0.watch(read_again).await;
     }
 
     /// Shakes hands `within` that time, over what `wrap` makes of the stream. Whoever speaks plain HTTP is told so.

@@ -7,7 +7,8 @@ use tokio_tungstenite::{WebSocketStream, tungstenite::Message};
 
 use crate::harness::{BINARY, CLOSE, PING, PONG, RawSocket, Server, TEXT, frame, get};
 
-const KEYS: [&str; 13] = [
+/// The keys of a row, in their order (PROTOCOL 3.1).
+pub(crate) const KEYS: [&str; 13] = [
     "userAgent",
     "id",
     "username",

@@ -10,6 +10,7 @@ use std::{
 
 use serde_json::{Value, json};
 
+use crate::counting::KEYS;
 use crate::harness::{CLOSE, RawSocket, Response, Server, dial, eventually, get, headcount, request};
 
 const PATH: &str = "/api/v1/sessions";
@@ -50,20 +51,7 @@ fn an_item_has_the_thirteen_keys_and_then_its_own() {
     let server = Server::start(&[]);
     let _crowd = crowd(&server);
     let answer = get(server.admin, &format!("{PATH}?sortBy=asc(username)"));
-    let order: Vec<_> = [
-        "userAgent",
-        "id",
-        "username",
-        "project",
-        "uptime",
-        "clientAddress",
-        "lastComm",
-        "sessionScope",
-        "activePages",
-        "recentBytesSent",
-        "totalBytesSent",
-        "pageIds",
-        "authorized",
+    let own = [
         "connected",
         "connections",
         "connectedAt",
@@ -77,9 +65,14 @@ fn an_item_has_the_thirteen_keys_and_then_its_own() {
         "node",
         "subprotocol",
         "peerAddress",
-    ]
-    .map(|key| answer.body.find(&format!("\"{key}\":")).unwrap_or_else(|| panic!("{key}: {}", answer.body)))
-    .into();
+    ];
+    let order: Vec<_> = KEYS
+        .into_iter()
+        .chain(own)
+        .map(|key| {
+            answer.body.find(&format!("\"{key}\":")).unwrap_or_else(|| panic!("{key}: {}", answer.body))
+        })
+        .collect();
     assert!(order.is_sorted(), "{}", answer.body);
     let list: Value = serde_json::from_str(&answer.body).unwrap();
     assert_eq!(users(&list), ["ann", "bob", "zoe"]);
