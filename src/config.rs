@@ -52,6 +52,9 @@ pub struct TlsFiles {
     pub key: PathBuf,
 }
 
+/// The longest heartbeat, whatever is asked for: silences are counted in 32 bits of milliseconds.
+pub const MAX_HEARTBEAT: Duration = Duration::from_secs(24 * 3600);
+
 /// The client plane: what a client may do.
 #[derive(Clone, Debug)]
 pub struct ClientsConfig {
@@ -71,7 +74,8 @@ pub struct ClientsConfig {
     pub request_timeout: Duration,
     /// How many bytes may wait to be sent to one client that does not read.
     pub max_send_buffer_bytes: usize,
-    /// Every client is asked so often whether it is there; silent for two and a half of these, it is lost.
+    /// Every client is asked so often whether it is there, [`MAX_HEARTBEAT`] at the most; silent for two and a half of
+    /// these, it is lost.
     pub heartbeat: Duration,
     /// How fast clients may come and send.
     pub rates: Rates,

@@ -30,7 +30,7 @@ use super::{
 use crate::{
     config::AdminConfig,
     edge::{
-        accept::{Accepted, MAX_REQUEST_HEAD, accept},
+        accept::{Accepted, MAX_REQUEST_HEAD, accept, places},
         clock::Clock,
         connections::Connections,
         refusal::Refusal,
@@ -113,8 +113,8 @@ impl AdminPlane {
     /// Accepts administrators until they are asked to leave. Files are read again when they change, and when that is
     /// asked for.
     pub(crate) async fn run(self: Arc<Self>, listener: TcpListener, read_again: ReadAgain) {
-        let max_open = self.config.max_connections;
-        let accepting = accept(listener, max_open, self.closing.clone(), |accepted| {
+        let places = places(self.config.max_connections);
+        let accepting = accept(listener, &places, self.closing.clone(), |accepted| {
             self.connections.spawn(self.clone().greet(accepted));
         });
         tokio::select! {
@@ -160,7 +160,9 @@ impl AdminPlane {
 
     /// Shakes hands with an administrator where the plane speaks TLS.
     async fn greet(self: Arc<Self>, accepted: Accepted) {
-        let Accepted { stream, peer, local, place } = accepted;
+        let Accepted { stream, peer, place } = accepted;
+        // Only of a socket that is gone it cannot be told.
+        let Ok(local) = stream.local_addr() else { return };
         // Under TLS, HTTP and the query socket alike: a reader that takes nothing holds its answer in our memory.
         let timed = |stream| {
             let mut stream = TimeoutStream::new(stream);

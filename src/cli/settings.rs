@@ -25,7 +25,7 @@ use super::{
     units::{IdleTimes, Size, Span},
 };
 use crate::{
-    config::{AdminConfig, ClientsConfig, Config, DrainConfig, Exposure, Rates, Reload},
+    config::{AdminConfig, ClientsConfig, Config, DrainConfig, Exposure, MAX_HEARTBEAT, Rates, Reload},
     session::{Limits, OneSessionPerUser, Rules, Windows},
 };
 
@@ -166,7 +166,7 @@ pub(super) struct Settings {
     /// The most that may wait for a client that does not read [default: 256KiB]
     #[arg(long, env = "HEADCOUNT_MAX_SEND_BUFFER_BYTES", value_name = "SIZE")]
     max_send_buffer_bytes: Option<Size>,
-    /// Every client is pinged so often; silent for two and a half of these, it is lost [default: 15s]
+    /// Every client is pinged so often, at most 24h; silent for two and a half of these, it is lost [default: 15s]
     #[arg(long, env = "HEADCOUNT_HEARTBEAT", value_name = "TIME")]
     heartbeat: Option<Span>,
     /// How long a lost page is kept for its client to come back [default: 30s]
@@ -354,7 +354,7 @@ impl Settings {
                     max_send_buffer_bytes: self
                         .max_send_buffer_bytes
                         .map_or(clients.max_send_buffer_bytes, |size| size.0.max(1024)),
-                    heartbeat: more_than_nothing("heartbeat", self.heartbeat, clients.heartbeat)?,
+                    heartbeat: heartbeat(self.heartbeat, clients.heartbeat)?,
                     rules,
                     rates: Rates {
                         connects: self.max_connect_rate.filter(|n| *n > 0),
@@ -441,6 +441,15 @@ fn more_than_nothing(name: &str, set: Option<Span>, default: Duration) -> Result
     }
 }
 
+fn heartbeat(set: Option<Span>, default: Duration) -> Result<Duration, Failure> {
+    let beat = more_than_nothing("heartbeat", set, default)?;
+    if beat > MAX_HEARTBEAT {
+        let hours = MAX_HEARTBEAT.as_secs() / 3600;
+        return Err(Failure::Usage(format!("heartbeat must be at most {hours} h")));
+    }
+    Ok(beat)
+}
+
 /// How the descriptors are shared out, so that no plane can take those of the other.
 struct Places {
     sessions: usize,
@@ -516,6 +525,8 @@ mod tests {
         refused("max-list-time = '0s'", "max-list-time must be more than 0");
         refused("snapshot-max-age = '11s'", "snapshot-max-age must be 10s at most");
         refused("write-timeout = '0s'", "write-timeout must be more than 0");
+        refused("heartbeat = '0s'", "heartbeat must be more than 0");
+        refused("heartbeat = '25h'", "heartbeat must be at most 24 h");
         for bad in ["https://hmi.example/", "hmi.example", "*", "https://*", "null", "https://a@b", ""] {
             refused(&format!("allowed-origins = ['{bad}']"), "allowed-origins");
             refused(&format!("admin-allowed-origins = ['{bad}']"), "admin-allowed-origins");

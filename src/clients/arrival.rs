@@ -3,6 +3,7 @@
 
 use std::{ops::Deref, sync::Arc, time::Instant};
 
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::{listener::ClientPlane, upgrade::Admitted};
@@ -19,6 +20,8 @@ pub(super) struct Arrival {
     /// None if it was let in.
     missed: Option<Missed>,
     inside: Option<Inside>,
+    /// Its place among all that are open, until it is let in.
+    place: Option<OwnedSemaphorePermit>,
 }
 
 /// What belongs to a connection that was let in.
@@ -30,9 +33,15 @@ pub(super) struct Inside {
 }
 
 impl Arrival {
-    pub(super) fn new(plane: Arc<ClientPlane>) -> Self {
+    pub(super) fn new(plane: Arc<ClientPlane>, place: OwnedSemaphorePermit) -> Self {
         plane.counted.accepted();
-        Self { plane, began: Instant::now(), missed: Some(Missed::Dropped(Dropped::Gone)), inside: None }
+        Self {
+            plane,
+            began: Instant::now(),
+            missed: Some(Missed::Dropped(Dropped::Gone)),
+            inside: None,
+            place: Some(place),
+        }
     }
 
     /// A request was answered so.
@@ -52,13 +61,15 @@ impl Arrival {
         if self.missed.take().is_some() {
             self.plane.counted.upgraded(self.began.elapsed());
             let open = Open(Some(self.plane.clone()));
+            // The open connection gives it back, without keeping it meanwhile.
+            self.place.take().expect("there until now").forget();
             // The token is taken together with the membership, so a drain waits for both or neither.
             self.inside = Some(Inside { admitted, open, task: self.plane.connections.token() });
         }
     }
 
     /// What belongs to it if it was let in.
-    pub(super) fn into_inside(mut self) -> Option<Inside> {
+    pub(super) fn take_inside(&mut self) -> Option<Inside> {
         self.inside.take()
     }
 }
@@ -71,7 +82,7 @@ impl Drop for Arrival {
     }
 }
 
-/// The client plane, as an open connection has it: dropping this is losing the connection.
+/// The client plane, as an open connection has it, and a place there: dropping this is losing the connection.
 ///
 /// It is as large as what it holds, since there is one for every client.
 pub(super) struct Open(Option<Arc<ClientPlane>>);
@@ -85,6 +96,7 @@ impl Open {
     fn count(&mut self, reason: EndReason) {
         if let Some(plane) = self.0.take() {
             plane.counted.closed(reason.as_str());
+            plane.places.add_permits(1);
         }
     }
 }

@@ -27,7 +27,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// peer can see an answer.
     pub(super) async fn end(self, ending: Ending) {
         let (leaving, last_word) = self.parting(ending);
-        let Self { mut stream, mut outbox, membership, plane, held, .. } = self;
+        let Self { mut stream, mut outbox, membership, plane, task, .. } = self;
         membership.leave(leaving, plane.clock.now_ms());
         let farewell = match last_word {
             LastWord::None => None,
@@ -48,7 +48,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let _ = plane.cut.run_until_cancelled(time::timeout(CLOSE_TIMEOUT, farewell)).await;
         }
         plane.close(leaving.reason());
-        drop(held);
+        drop(task);
     }
 
     /// How the session is left, and what the peer is told.

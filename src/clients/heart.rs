@@ -9,7 +9,7 @@ use std::{
 use tokio::{task, time};
 
 use super::line::Line;
-use crate::edge::clock::Clock;
+use crate::{config::MAX_HEARTBEAT, edge::clock::Clock};
 
 /// A heartbeat is divided into so many turns. A connection has its turn for life, drawn by lot: so pings are
 /// spread evenly, and keeping a connection costs one pointer and no timer. More turns would wake everybody concerned,
@@ -46,7 +46,7 @@ impl Heart {
     pub(crate) fn new(beat: Duration) -> Self {
         let wheel =
             Wheel { turns: vec![Vec::new(); TURNS], next: 0, pinged: 0, suspects: Vec::new(), is_cut: false };
-        Self { beat, wheel: Mutex::new(wheel) }
+        Self { beat: beat.min(MAX_HEARTBEAT), wheel: Mutex::new(wheel) }
     }
 
     pub(crate) fn beat_ms(&self) -> u64 {

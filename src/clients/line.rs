@@ -1,12 +1,10 @@
 use std::{
     sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
+        Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering},
     },
-    task::Context,
+    task::{Context, Waker},
 };
-
-use futures::task::AtomicWaker;
 
 use crate::session::{Order, Outlet};
 
@@ -16,12 +14,14 @@ const MAX_WAITING: usize = 64;
 
 /// The line to one connection's task: what it is told by others, and when its peer was last heard.
 ///
-/// There is one for each connection, so it is small: a bit for each thing that needs no words, and a queue only
-/// while orders wait.
+/// There is one for each connection, and every message comes by here, so it is one cache line together with the counts
+/// of its `Arc`: a bit for each thing that needs no words, and a queue only while orders wait.
 #[derive(Debug)]
 pub(super) struct Line {
-    waker: AtomicWaker,
-    last_heard_ms: AtomicU64,
+    /// The task's own: the runtime gives a task one waker for all its life.
+    waker: OnceLock<Waker>,
+    /// Without what is above 32 bits, which silences of less than 49 days have no need of.
+    last_heard_ms: AtomicU32,
     orders: Mutex<Option<Box<Orders>>>,
     signals: AtomicU8,
     /// Whether the client understands text messages of the server.
@@ -66,8 +66,8 @@ impl Told {
 impl Line {
     pub(super) fn new(speaks_headcount: bool, now_ms: u64) -> Self {
         Self {
-            waker: AtomicWaker::new(),
-            last_heard_ms: AtomicU64::new(now_ms),
+            waker: OnceLock::new(),
+            last_heard_ms: AtomicU32::new(now_ms as u32),
             orders: Mutex::new(None),
             signals: AtomicU8::new(0),
             speaks_headcount,
@@ -89,12 +89,15 @@ impl Line {
     }
 
     pub(super) fn heard(&self, now_ms: u64) {
-        self.last_heard_ms.store(now_ms, Ordering::Relaxed);
+        self.last_heard_ms.store(now_ms as u32, Ordering::Relaxed);
     }
 
-    /// For how long the peer has been silent.
+    /// For how long the peer has been silent. [`MAX_HEARTBEAT`](crate::config::MAX_HEARTBEAT) sees to it that it is
+    /// given up long before this cannot be told any more.
     pub(super) fn silent_ms(&self, now_ms: u64) -> u64 {
-        now_ms.saturating_sub(self.last_heard_ms.load(Ordering::Relaxed))
+        let since_ms = (now_ms as u32).wrapping_sub(self.last_heard_ms.load(Ordering::Relaxed));
+        // Heard by another thread after this one has read its clock.
+        if since_ms > u32::MAX / 2 { 0 } else { since_ms.into() }
     }
 
     /// Tells the task to ask the peer whether it is there. Told twice before it did, it asks once.
@@ -114,13 +117,16 @@ impl Line {
 
     fn signal(&self, signal: u8) {
         self.signals.fetch_or(signal, Ordering::AcqRel);
-        self.waker.wake();
+        // Before its first turn the task has no waker yet, and looks by itself.
+        if let Some(waker) = self.waker.get() {
+            waker.wake_by_ref();
+        }
     }
 
     /// What was told since the last time; if nothing, the task is woken when something is. For one task alone.
     pub(super) fn told(&self, cx: &Context<'_>) -> Option<Told> {
-        // Registered first: what comes between the look and the registering would wake nobody.
-        self.waker.register(cx.waker());
+        // The waker first: what comes between the look and that would wake nobody.
+        self.waker.get_or_init(|| cx.waker().clone());
         if self.signals.load(Ordering::Acquire) == 0 {
             return None;
         }
@@ -202,7 +208,18 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_small() {
-        assert!(size_of::<Line>() <= 56, "{}", size_of::<Line>());
+    fn a_line_is_one_cache_line() {
+        let counts = 2 * size_of::<usize>();
+        assert!(size_of::<Line>() + counts <= 64, "{}", size_of::<Line>());
+    }
+
+    #[test]
+    fn a_silence_is_measured_across_the_end_of_32_bits() {
+        let around = u64::from(u32::MAX);
+        let line = Line::new(false, around - 10);
+        assert_eq!(line.silent_ms(around + 20), 30);
+        line.heard(around + 5);
+        assert_eq!((line.silent_ms(around + 5), line.silent_ms(around + 105)), (0, 100));
+        assert_eq!(line.silent_ms(around), 0, "a clock that was read before");
     }
 }

@@ -13,7 +13,9 @@ mod connection;
 mod control;
 mod describe;
 mod farewell;
+mod greeting;
 mod heart;
+mod http;
 mod identity;
 mod line;
 mod listener;
@@ -21,6 +23,7 @@ mod outbox;
 mod pace;
 mod params;
 mod proxy;
+mod rewound;
 mod stamp;
 mod upgrade;
 

@@ -186,7 +186,8 @@ async fn sessions_that_left_are_in_the_history_with_their_last_totals() {
     assert_eq!((ledger.messages, report.messages.unsent), (report.messages.planned, 0));
     let ended = ledger.ended.unwrap();
     assert_eq!((ended.closed, ended.lost, ended.not_checked), (80, 10, 0));
-    assert!(ended.lost_after.unwrap().min_ms >= 299.0, "{ended:?}");
+    // The server's clock moves by up to 10 ms at a time.
+    assert!(ended.lost_after.unwrap().min_ms >= 290.0, "{ended:?}");
     assert_eq!(ledger.settled.unwrap().left, 0);
     assert_eq!(report.errors, []);
 }

@@ -89,6 +89,7 @@ mod who;
 pub use candidates::{Candidates, Named};
 pub use census::{Census, CensusOf, Names, State, Traffic};
 pub use changes::{Gone, News};
+pub use deadlines::Alarm;
 pub use ended::EndedSession;
 pub use ending::{EndReason, Leaving, Windows};
 pub use glob::Glob;

@@ -11,13 +11,16 @@ use super::{
     Census, CensusOf, EndReason, EndedSession, Glob, JoinError, Joining, Leaving, Limits, Listing,
     Membership, OneSessionPerUser, Rules, Session, SessionInfo, SessionScope, Who,
     candidates::{Candidates, Named},
-    deadlines::Deadlines,
+    deadlines::{Alarm, Deadlines},
     ended::EndedRing,
     presence::{ConnectionNumber, End, Presence},
     quota::Quota,
     rows::{Number, Rows},
     shared::SharedTexts,
 };
+
+/// The shards of the map.
+const SHARDS: usize = 1024;
 
 /// Where a connection has been let in.
 type Place = (Arc<Session>, ConnectionNumber);
@@ -69,8 +72,8 @@ impl Registry {
     /// An empty registry.
     pub fn new(rules: Rules) -> Self {
         Self {
-            // Few sessions a shard, so that one that grows holds up few.
-            sessions: DashMap::with_shard_amount(1024),
+            // Few sessions a shard, so that one that grows holds up few; and room for some, since growing looks at all.
+            sessions: DashMap::with_capacity_and_shard_amount(14 * SHARDS, SHARDS),
             rows: Rows::default(),
             quota: Quota::default(),
             user_agents: SharedTexts::default(),
@@ -220,6 +223,16 @@ impl Registry {
             let is_its_own = std::ptr::eq(live, session);
             is_its_own.then(|| presence.disconnect(number, how, patience, now_ms)).flatten()
         });
+    }
+
+    /// When there is something to [expire](Self::expire) next, if ever.
+    pub fn due_ms(&self) -> Option<u64> {
+        self.deadlines.first_ms()
+    }
+
+    /// Calls this, as long as it is kept, when [`due_ms`](Self::due_ms) comes to be sooner than it was.
+    pub fn when_due_sooner(&self, call: &Arc<Alarm>) {
+        self.deadlines.call(Arc::downgrade(call));
     }
 
     /// Gives up what was kept until now, and ends the sessions whose users have done nothing for too long. Costs

@@ -363,3 +363,43 @@ fn a_huge_request_head_is_refused() {
     let many: String = (0..500).map(|n| format!("X-{n}: y\r\n")).collect();
     assert_eq!(upgrade(&server, "/ws/p", &many).status, 431);
 }
+
+/// A whole request that comes at once is read in another way than one that comes in pieces.
+#[test]
+fn a_request_is_answered_alike_however_it_comes() {
+    let server = Server::start(&["--max-connect-rate", "0"]);
+    let host = format!("Host: {}\r\n", server.clients);
+    let offer = format!("{UPGRADE}Sec-WebSocket-Protocol: chat, headcount.v1\r\n");
+    let heads = [
+        format!("GET /ws/p HTTP/1.1\r\n{host}{UPGRADE}\r\n"),
+        format!("GET /ws/p?username=ann HTTP/1.1\r\n{host}{offer}\r\n"),
+        format!("GET http://{}/ws/p HTTP/1.1\r\n{host}{UPGRADE}\r\n", server.clients),
+        format!("GET /ws/p HTTP/1.1\r\n{host}{UPGRADE}Content-Length: 0\r\n\r\n"),
+        format!("GET /ws/p HTTP/1.1\r\n{host}{UPGRADE}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+        format!("GET /ws/p HTTP/1.1\r\n{host}{UPGRADE}Origin: http://evil.example\r\n\r\n"),
+        format!("GET /ws/p HTTP/1.1\r\n{host}{host}{UPGRADE}\r\n"),
+        format!("GET /ws/p HTTP/1.1\r\n{UPGRADE}\r\n"),
+        format!("GET /ws/p HTTP/1.1\r\n{host}\r\n"),
+        format!("GET /ws/p?scope=x HTTP/1.1\r\n{host}{UPGRADE}\r\n"),
+        format!("GET /ws/p HTTP/1.0\r\n{host}{UPGRADE}\r\n"),
+        format!("get /ws/p HTTP/1.1\r\n{host}{UPGRADE}\r\n"),
+        format!("POST /ws/p HTTP/1.1\r\n{host}{UPGRADE}\r\n"),
+        format!("GET /ws/p HTTP/1.1\r\n{host}{UPGRADE}No colon\r\n\r\n"),
+        format!("GET /healthz HTTP/1.1\r\n{host}\r\n"),
+        format!("GET /nowhere HTTP/1.1\r\n{host}\r\n"),
+    ];
+    let told = |mut response: Response| {
+        response.headers.retain(|(name, _)| name != "date");
+        response.headers.sort();
+        (response.status, response.headers, response.body)
+    };
+    for head in heads {
+        let at_once = exchange(server.clients, head.as_bytes());
+        let mut stream = dial(server.clients);
+        let (first, rest) = head.as_bytes().split_at(7);
+        stream.write_all(first).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        let in_pieces = crate::harness::exchange_over(&mut stream, rest);
+        assert_eq!(told(at_once), told(in_pieces), "{head}");
+    }
+}
