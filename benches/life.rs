@@ -31,7 +31,7 @@ fn main() {
 }
 
 async fn both() {
-    match heartbeats::measure(Place::Anywhere, IDLE, OBSERVED).await {
+    match heartbeats::measure(Place::Anywhere, IDLE, 1, OBSERVED).await {
         Ok(idle) => println!(
             "heartbeats  {IDLE} idle sessions: {:.2} % of one core, {:.1} KiB each",
             100.0 * idle.share,

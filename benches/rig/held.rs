@@ -43,7 +43,8 @@ impl Held {
         Ok(())
     }
 
-    /// Opens them while the server stands still, a hundred at a time, so that it never waits for the generator.
+    /// Opens them while the server stands still, a hundred at a time, so that it never waits for the generator; and
+    /// takes the answers when it is done, so that it wakes nobody.
     pub fn add_waiting(&mut self, subject: &dyn Subject, clients: Range<usize>) -> io::Result<()> {
         for at in clients.clone().step_by(WAITING) {
             self.add_at_once(subject, at..(at + WAITING).min(clients.end), true)?;
@@ -58,6 +59,7 @@ impl Held {
         let opened: io::Result<Vec<_>> = some.clone().map(|n| ask(subject, n)).collect();
         if waiting {
             subject.process().go_on();
+            subject.process().catch_up();
         }
         let mut opened = opened?;
         if subject.upgrades() {

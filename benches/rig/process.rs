@@ -150,6 +150,21 @@ impl Process {
         since
     }
 
+    /// Waits until the server has done what waited for it: until it does nothing for 3 ms.
+    pub fn catch_up(&self) {
+        const LOOK: Duration = Duration::from_millis(3);
+        let until = Instant::now() + Duration::from_secs(5);
+        let mut before = self.cpu();
+        while Instant::now() < until {
+            thread::sleep(LOOK);
+            let now = self.cpu();
+            if now.since(&before) == 0 {
+                return;
+            }
+            before = now;
+        }
+    }
+
     /// Resident memory in bytes, counted page by page (`VmRSS` may be a few dozen pages late).
     pub fn resident(&self) -> u64 {
         self.field("smaps_rollup", "Rss:") * 1024

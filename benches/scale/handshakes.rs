@@ -18,8 +18,8 @@ const WARM: usize = 500;
 const CLIENTS: usize = 8_000;
 
 const HOW: &str = "Processor time of the server for each of 8,000 clients, each with a TCP connection of its own and the \
-    headers of a browser. The server stands still while 100 of them ask, and then takes them all, so that no sleeping \
-    and waking is in the figure. The floor is named in the \
+    headers of a browser. The server stands still while 100 of them ask, and then takes them all before anybody reads \
+    an answer, so that no sleeping and waking is in the figure. The floor is named in the \
     line: raw tokio answers 101 without a look at the request, accept alone answers nothing.";
 
 /// Microseconds for each client.

@@ -57,16 +57,18 @@ pub(super) fn with_read_buffer<T>(read: impl FnOnce(&mut [u8]) -> T) -> T {
     SCRATCH.with_borrow_mut(|scratch| read(&mut scratch.read))
 }
 
-/// A connection's task, from its upgrade to its end: it counts what comes.
+/// A connection's task, from being accepted to its end: it counts what comes.
 ///
 /// One for every client, most of them idle, so its size is what a client costs. It holds no buffer; dropping it is
 /// losing the connection.
 pub(super) struct Task<S>(Stage<S>);
 
 enum Stage<S> {
+    /// Makes the task that this one becomes. Its size is nobody's while connections are open.
+    First(Box<dyn FnOnce() -> Task<S> + Send>),
     Open(Connection<S>),
-    /// On the heap: most of a life is spent before.
-    Ending(Pin<Box<dyn Future<Output = ()> + Send>>),
+    /// What is done before and after. On the heap: most of a life is spent in between.
+    Beside(Pin<Box<dyn Future<Output = ()> + Send>>),
     Over,
 }
 
@@ -112,6 +114,18 @@ impl From<Unsent> for Ending {
     }
 }
 
+impl<S> Task<S> {
+    /// A task that finds out when it first runs what it is.
+    pub(super) fn first(first: impl FnOnce() -> Self + Send + 'static) -> Self {
+        Self(Stage::First(Box::new(first)))
+    }
+
+    /// The task of a connection that is not open yet, if it will ever be: that has a task of its own then.
+    pub(super) fn beside(future: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self(Stage::Beside(Box::pin(future)))
+    }
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Task<S> {
     /// The task of a client that has been let in; `early` is what came with its request, before the upgrade.
     pub(super) fn new(
@@ -134,7 +148,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Task<S> {
         };
         match SCRATCH.with_borrow_mut(|scratch| connection.begin(&page_id, early, scratch)) {
             Ok(()) => Self(Stage::Open(connection)),
-            Err(ending) => Self(Stage::Ending(Box::pin(connection.end(ending)))),
+            Err(ending) => Self::beside(connection.end(ending)),
         }
     }
 }
@@ -144,18 +158,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Future for Task<S> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            match &mut self.0 {
+            let ended = match &mut self.0 {
                 Stage::Open(connection) => {
                     let polled = SCRATCH.with_borrow_mut(|scratch| connection.go_on(cx, scratch));
                     let Err(ending) = polled else { return Poll::Pending };
-                    let Stage::Open(connection) = std::mem::replace(&mut self.0, Stage::Over) else {
-                        unreachable!("just seen");
-                    };
-                    self.0 = Stage::Ending(Box::pin(connection.end(ending)));
+                    Some(ending)
                 }
-                Stage::Ending(end) => return end.as_mut().poll(cx),
-                Stage::Over => return Poll::Ready(()),
-            }
+                Stage::Beside(future) => return future.as_mut().poll(cx),
+                Stage::First(_) | Stage::Over => None,
+            };
+            *self = match (std::mem::replace(&mut self.0, Stage::Over), ended) {
+                (Stage::First(first), _) => first(),
+                (Stage::Open(connection), Some(ending)) => Self::beside(connection.end(ending)),
+                _ => return Poll::Ready(()),
+            };
         }
     }
 }

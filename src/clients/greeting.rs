@@ -46,35 +46,71 @@ enum First {
 }
 
 impl ClientPlane {
-    /// Finds out who connects, shakes hands with them where the plane speaks TLS, and lets them in.
-    ///
-    /// What is not the usual way is on the heap, so that this is small where it is not needed.
-    pub(super) async fn greet(self: Arc<Self>, mut stream: TcpStream, at: SocketAddr, mut arrival: Arrival) {
+    /// The task of a connection that has been accepted.
+    pub(super) fn greet(
+        self: Arc<Self>,
+        stream: TcpStream,
+        at: SocketAddr,
+        arrival: Arrival,
+    ) -> Task<TcpStream> {
+        Task::first(move || self.let_in_at_once(stream, at, arrival))
+    }
+
+    fn let_in_at_once(
+        self: Arc<Self>,
+        stream: TcpStream,
+        at: SocketAddr,
+        mut arrival: Arrival,
+    ) -> Task<TcpStream> {
         let ProxyConfig { trusted, proxy_protocol, .. } = &self.config.proxies;
-        let mut peer = Peer::at(at.ip(), trusted);
+        let peer = Peer::at(at.ip(), trusted);
         // From anybody else no such header is taken: it would be a client's.
-        if *proxy_protocol && peer.is_trusted {
-            match Box::pin(self.announced(&mut stream, peer, &mut arrival)).await {
+        let is_announced = *proxy_protocol && peer.is_trusted;
+        let mut first =
+            if is_announced || self.tls.is_some() { None } else { self.look(&stream, peer, &mut arrival) };
+        if let Some(First::LetIn { answer, early }) = &mut first {
+            // A socket that has not sent anything yet takes this much at once. If not, the rest comes later; if it is
+            // gone, that will show.
+            let sent = rustix::net::send(&stream, answer, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+            answer.drain(..sent.unwrap_or(0));
+            if answer.is_empty()
+                && let Some(inside) = arrival.take_inside()
+            {
+                return self.begin(stream, early, inside);
+            }
+        }
+        Task::beside(async move { self.let_in_later(stream, peer, is_announced, first, arrival).await })
+    }
+
+    /// Finds out who connects, and shakes hands with them where the plane speaks TLS.
+    async fn let_in_later(
+        &self,
+        mut stream: TcpStream,
+        mut peer: Peer,
+        is_announced: bool,
+        first: Option<First>,
+        mut arrival: Arrival,
+    ) {
+        if is_announced {
+            match self.announced(&mut stream, peer, &mut arrival).await {
                 Some(sender) => peer = sender,
                 None => return,
             }
         }
-        let until = Instant::now() + self.config.request_timeout;
         if self.tls.is_some() {
-            return Box::pin(self.greet_in_tls(stream, peer, arrival)).await;
+            return self.let_in_by_tls(stream, peer, arrival).await;
         }
-        let first = match self.look(&stream, peer, &mut arrival) {
+        let until = Instant::now() + self.config.request_timeout;
+        let first = match first {
             Some(first) => first,
-            None => match Box::pin(self.await_first(&mut stream, peer, until, &mut arrival)).await {
+            None => match self.await_first(&mut stream, peer, until, &mut arrival).await {
                 Some(first) => first,
                 None => return,
             },
         };
         match first {
             First::LetIn { answer, early } => self.admit(stream, &answer, &early, arrival).await,
-            First::Other(read, said) => {
-                Box::pin(self.let_in(stream, Begun { read, said, until }, peer, arrival)).await;
-            }
+            First::Other(read, said) => self.let_in(stream, Begun { read, said, until }, peer, arrival).await,
         }
     }
 
@@ -98,7 +134,7 @@ impl ClientPlane {
         None
     }
 
-    async fn greet_in_tls(&self, stream: TcpStream, peer: Peer, mut arrival: Arrival) {
+    async fn let_in_by_tls(&self, stream: TcpStream, peer: Peer, mut arrival: Arrival) {
         let Some(tls) = &self.tls else { return };
         let shaking = tls.accept(stream, std::convert::identity, self.config.request_timeout);
         let failed = match self.cut.run_until_cancelled(shaking).await {
@@ -181,26 +217,24 @@ impl ClientPlane {
         }
     }
 
-    /// Answers a client that is let in.
+    /// Answers a client that is let in, and gives it a task of its own.
     async fn admit(&self, mut stream: TcpStream, answer: &[u8], early: &[u8], mut arrival: Arrival) {
-        let Some(inside) = arrival.take_inside() else { return };
-        // A socket that has not sent anything takes this much at once; if not, or if it is gone, the rest will show.
-        let sent = rustix::net::send(&stream, answer, SendFlags::DONTWAIT | SendFlags::NOSIGNAL).unwrap_or(0);
-        if sent < answer.len() {
-            let rest = time::timeout(self.config.request_timeout, stream.write_all(&answer[sent..]));
-            let Some(Ok(Ok(()))) = Box::pin(self.cut.run_until_cancelled(rest)).await else { return };
+        let answering = time::timeout(self.config.request_timeout, stream.write_all(answer));
+        if let Some(Ok(Ok(()))) = self.cut.run_until_cancelled(answering).await
+            && let Some(inside) = arrival.take_inside()
+        {
+            tokio::spawn(self.begin(stream, early, inside));
         }
-        self.begin(stream, early, inside);
     }
 
-    /// Gives a client that is let in a task of its own.
-    pub(super) fn begin<S>(&self, stream: S, early: &[u8], inside: Inside)
+    /// The task of a client that is let in.
+    pub(super) fn begin<S>(&self, stream: S, early: &[u8], inside: Inside) -> Task<S>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let Inside { admitted, open, task } = inside;
         self.heart.enroll(&admitted.line);
-        tokio::spawn(Task::new(stream, early, admitted, open, task));
+        Task::new(stream, early, admitted, open, task)
     }
 }
 

@@ -66,7 +66,8 @@ impl ClientPlane {
             return;
         };
         if let Some(inside) = arrival.take_inside() {
-            return self.begin(stream, &early, inside);
+            tokio::spawn(self.begin(stream, &early, inside));
+            return;
         }
         let parting = time::timeout(CLOSE_TIMEOUT, self.part_from(&mut stream));
         let _ = self.cut.run_until_cancelled(parting).await;

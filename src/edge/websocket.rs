@@ -3,9 +3,7 @@
 
 use std::{io, time::Duration};
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header};
-use http_body_util::Full;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_tungstenite::{
     WebSocketStream,
@@ -46,18 +44,14 @@ pub(crate) fn upgrade<B>(request: &Request<B>) -> Result<Response<Body>, Refusal
     if !lists(headers, header::CONNECTION, "upgrade") {
         return lacks("ask with Connection: Upgrade");
     }
-    // tungstenite reads the first line of each list only, so it gets them as one plain word.
-    let mut plain = Request::get("/").body(()).expect("a request of constants");
-    plain.headers_mut().extend([
-        (header::CONNECTION, HeaderValue::from_static("Upgrade")),
-        (header::UPGRADE, HeaderValue::from_static("websocket")),
-    ]);
-    for name in [header::SEC_WEBSOCKET_KEY, header::SEC_WEBSOCKET_VERSION] {
-        if let Some(value) = headers.get(&name) {
-            plain.headers_mut().insert(name, value.clone());
-        }
+    let mut created = create_response_with_body(request, Body::default);
+    if let Err(Error::Protocol(
+        ProtocolError::MissingConnectionUpgradeHeader | ProtocolError::MissingUpgradeWebSocketHeader,
+    )) = created
+    {
+        created = create_response_with_body(&plain(headers), Body::default);
     }
-    create_response_with_body(&plain, || Full::new(Bytes::new())).map_err(|error| match error {
+    created.map_err(|error| match error {
         Error::Protocol(ProtocolError::MissingSecWebSocketVersionHeader) => {
             let message = "Sec-WebSocket-Version must be 13";
             Refusal::new(StatusCode::UPGRADE_REQUIRED, "upgrade_required", message)
@@ -68,6 +62,21 @@ pub(crate) fn upgrade<B>(request: &Request<B>) -> Result<Response<Body>, Refusal
             Refusal::new(StatusCode::BAD_REQUEST, "bad_handshake", message)
         }
     })
+}
+
+/// The request as tungstenite reads it, which looks at the first line of each list only.
+fn plain(headers: &HeaderMap) -> Request<()> {
+    let mut plain = Request::get("/").body(()).expect("a request of constants");
+    plain.headers_mut().extend([
+        (header::CONNECTION, HeaderValue::from_static("Upgrade")),
+        (header::UPGRADE, HeaderValue::from_static("websocket")),
+    ]);
+    for name in [header::SEC_WEBSOCKET_KEY, header::SEC_WEBSOCKET_VERSION] {
+        if let Some(value) = headers.get(&name) {
+            plain.headers_mut().insert(name, value.clone());
+        }
+    }
+    plain
 }
 
 /// Whether a header that is a list, over however many lines, has this word in any letter case.

@@ -86,7 +86,9 @@ mod tests {
     fn whoever_sleeps_is_called_when_there_is_something_sooner_and_only_then() {
         let (deadlines, calls) = (Deadlines::default(), Arc::new(AtomicU32::new(0)));
         let counted = calls.clone();
-        let alarm: Arc<Alarm> = Arc::new(move || drop(counted.fetch_add(1, Relaxed)));
+        let alarm: Arc<Alarm> = Arc::new(move || {
+            counted.fetch_add(1, Relaxed);
+        });
         deadlines.call(Arc::downgrade(&alarm));
         assert_eq!(deadlines.first_ms(), None);
         let [early, same, late, later] = [20, 20, 30, 40].map(NonZeroU64::new);

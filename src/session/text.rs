@@ -30,7 +30,10 @@ pub fn spreadsheet_safe(text: &str) -> Cow<'_, str> {
 /// The `User-Agent` as it is kept: cleaned, at most [`MAX_USER_AGENT_CHARS`], bytes that are no UTF-8 shown
 /// as U+FFFD.
 pub fn user_agent(raw: &[u8]) -> String {
-    clean(&String::from_utf8_lossy(raw)).chars().take(MAX_USER_AGENT_CHARS).collect()
+    let lossy = String::from_utf8_lossy(raw);
+    let cleaned = clean(&lossy);
+    let end = cleaned.char_indices().nth(MAX_USER_AGENT_CHARS).map_or(cleaned.len(), |(at, _)| at);
+    cleaned[..end].to_owned()
 }
 
 /// What was sent, as an error may repeat it: short, and quoted so that it acts on no screen.
