@@ -1,6 +1,6 @@
 //! Rows as JSON, byte for byte as `serde_json` writes a [`SessionInfo`](super::SessionInfo), some ten times as fast.
 
-use super::{Who, network_of, tally::Counts};
+use super::{SessionScope, Who, network_of, tally::Counts};
 
 /// Whether JSON has the text as it is, between quotes.
 pub(super) fn is_plain(text: &str) -> bool {
@@ -35,10 +35,6 @@ pub(super) fn texts<'a>(texts: impl Iterator<Item = &'a str>) -> String {
     String::from_utf8(out).expect("texts are text")
 }
 
-fn write_number(out: &mut Vec<u8>, number: u64) {
-    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
-}
-
 /// The part of a row that changes with every message and every moment.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Moment {
@@ -51,24 +47,39 @@ pub(super) struct Moment {
 }
 
 /// Writes one row of `getSessionInfo`; `page_ids` is JSON already.
-pub(super) fn write_row(
-    out: &mut Vec<u8>,
-    who: &Who,
-    moment: &Moment,
-    (active_pages, page_ids): (u32, &str),
-) {
+pub(super) fn write_row(out: &mut Vec<u8>, who: &Who, moment: &Moment, pages: (u32, &str)) {
     /// Room for what is the same in all rows, and four numbers.
     const BESIDE: usize = 320;
-    out.reserve(BESIDE + who.user_agent().len() + page_ids.len());
-    let is_plain = who.is_plain();
-    out.extend_from_slice(br#"{"userAgent":"#);
-    write_text(out, if moment.is_masked { "" } else { who.user_agent() }, is_plain);
-    out.extend_from_slice(br#","id":"#);
-    write_text(out, who.id(), is_plain);
-    out.extend_from_slice(br#","username":"#);
-    write_text(out, who.username(), is_plain);
-    out.extend_from_slice(br#","project":"#);
-    write_text(out, who.project(), is_plain);
+    out.reserve(BESIDE + who.user_agent().len() + pages.1.len());
+    let user_agent = if moment.is_masked { "" } else { who.user_agent() };
+    // Nearly all are plain: few and long pieces, none of which is looked at.
+    if who.is_plain() {
+        out.extend_from_slice(br#"{"userAgent":""#);
+        out.extend_from_slice(user_agent.as_bytes());
+        out.extend_from_slice(br#"","id":""#);
+        write_id(out, who.id());
+        out.extend_from_slice(br#"","username":""#);
+        out.extend_from_slice(who.username().as_bytes());
+        out.extend_from_slice(br#"","project":""#);
+        out.extend_from_slice(who.project().as_bytes());
+        out.push(b'"');
+    } else {
+        for (name, text) in [
+            (r#"{"userAgent":"#, user_agent),
+            (r#","id":"#, who.id()),
+            (r#","username":"#, who.username()),
+            (r#","project":"#, who.project()),
+        ] {
+            out.extend_from_slice(name.as_bytes());
+            write_text(out, text, false);
+        }
+    }
+    write_rest(out, who, moment, pages);
+}
+
+/// What comes after the project.
+#[inline]
+fn write_rest(out: &mut Vec<u8>, who: &Who, moment: &Moment, (active_pages, page_ids): (u32, &str)) {
     out.extend_from_slice(br#","uptime":"#);
     write_number(out, moment.uptime_ms);
     out.extend_from_slice(br#","clientAddress":""#);
@@ -79,9 +90,12 @@ pub(super) fn write_row(
     }
     out.extend_from_slice(br#"","lastComm":"#);
     write_number(out, moment.silent_ms);
-    out.extend_from_slice(br#","sessionScope":""#);
-    out.extend_from_slice(who.scope().as_str().as_bytes());
-    out.extend_from_slice(br#"","activePages":"#);
+    out.extend_from_slice(match who.scope() {
+        SessionScope::Browser => br#","sessionScope":"browser","activePages":"#,
+        SessionScope::Designer => br#","sessionScope":"designer","activePages":"#,
+        SessionScope::Android => br#","sessionScope":"android","activePages":"#,
+        SessionScope::Ios => br#","sessionScope":"ios","activePages":"#,
+    });
     write_number(out, active_pages.into());
     out.extend_from_slice(br#","recentBytesSent":"#);
     write_number(out, moment.counts.recent_bytes_sent);
@@ -89,9 +103,28 @@ pub(super) fn write_row(
     write_number(out, moment.counts.total_bytes_sent);
     out.extend_from_slice(br#","pageIds":"#);
     out.extend_from_slice(page_ids.as_bytes());
-    out.extend_from_slice(if moment.authorized {
-        br#","authorized":true}"#
+    if moment.authorized {
+        out.extend_from_slice(br#","authorized":true}"#);
     } else {
-        br#","authorized":false}"#
-    });
+        out.extend_from_slice(br#","authorized":false}"#);
+    }
+}
+
+#[inline]
+fn write_number(out: &mut Vec<u8>, number: u64) {
+    if number < 10 {
+        out.push(b'0' + number as u8);
+    } else {
+        out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+    }
+}
+
+/// Nearly all ids are UUIDs: a copy of a known length is a few instructions.
+#[inline]
+fn write_id(out: &mut Vec<u8>, id: &str) {
+    const UUID: usize = 36;
+    match id.as_bytes().first_chunk::<UUID>() {
+        Some(uuid) if id.len() == UUID => out.extend_from_slice(uuid),
+        _ => out.extend_from_slice(id.as_bytes()),
+    }
 }

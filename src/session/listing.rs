@@ -3,9 +3,11 @@ mod tests;
 
 use std::hint;
 
+use smallvec::SmallVec;
+
 use super::{
     Glob,
-    rows::{Number, PAGE, Row, Rows},
+    rows::{Number, PAGE, Page, Row, Rows},
 };
 
 /// A list of sessions that is being read, part by part: `getSessionInfo` of any size with the memory of one part.
@@ -35,7 +37,7 @@ enum Places {
 
 /// Rows are written so many at a time: what they are written from is fetched from memory for all of them at once
 /// before any is (measured: twice as fast for a million sessions as one after the other).
-const AHEAD: usize = 16;
+const AHEAD: usize = 32;
 
 impl Listing {
     pub(super) fn new(
@@ -72,40 +74,57 @@ impl Listing {
     /// `false` if there are no more.
     pub(super) fn write_page(&mut self, rows: &Rows, now_ms: u64, out: &mut Vec<u8>) -> bool {
         const SIZE: Number = PAGE as Number;
-        let (first, of_page): (_, Vec<usize>) = match &mut self.places {
+        match &mut self.places {
             Places::All { next } => {
-                let first = *next;
+                let Some(page) = rows.page(*next) else { return false };
                 *next += SIZE;
-                (first, (0..PAGE).collect())
+                let listed = page.listed();
+                let places = listed.rows.iter().enumerate();
+                self.write_some(&page, places.filter_map(|(at, row)| Some((at, row.as_ref()?))), now_ms, out);
             }
             Places::These(these) => {
                 let Some(lowest) = these.last() else { return false };
                 let first = lowest - lowest % SIZE;
                 let count = these.iter().rev().take_while(|number| **number - first < SIZE).count();
                 let of_page = these.split_off(these.len() - count);
-                (first, of_page.into_iter().rev().map(|number| (number - first) as usize).collect())
+                let Some(page) = rows.page(first) else { return false };
+                let listed = page.listed();
+                let places = of_page.into_iter().rev().map(|number| (number - first) as usize);
+                let places = places.filter_map(|at| Some((at, listed.rows[at].as_ref()?)));
+                self.write_some(&page, places, now_ms, out);
             }
-        };
-        let Some(page) = rows.page(first) else { return false };
-        let listed = page.listed();
-        for batch in of_page.chunks(AHEAD) {
-            let mut rows = [const { None::<&Row> }; AHEAD];
-            for (found, at) in rows.iter_mut().zip(batch) {
-                *found = listed.rows[*at].as_ref().filter(|row| row.turn < self.turn);
-                if let Some(row) = found {
-                    hint::black_box(row.who.touch());
+        }
+        true
+    }
+
+    #[inline]
+    fn write_some<'a>(
+        &mut self,
+        page: &Page,
+        mut places: impl Iterator<Item = (usize, &'a Row)>,
+        now_ms: u64,
+        out: &mut Vec<u8>,
+    ) {
+        loop {
+            let mut batch = SmallVec::<[_; AHEAD]>::new();
+            for (at, row) in places.by_ref().take(AHEAD) {
+                hint::black_box(row.who.touch());
+                batch.push((at, row));
+            }
+            if batch.is_empty() {
+                return;
+            }
+            for (at, row) in batch {
+                if row.turn >= self.turn || !self.fits(row) {
+                    continue;
                 }
-            }
-            for (row, at) in rows.iter().zip(batch) {
-                let Some(row) = row.filter(|row| self.fits(row)) else { continue };
                 if self.rows_written > 0 {
                     out.push(b',');
                 }
                 self.rows_written += 1;
-                page.write_row(*at, row, now_ms, self.is_masked, out);
+                page.write_row(at, row, now_ms, self.is_masked, out);
             }
         }
-        true
     }
 
     fn fits(&self, row: &Row) -> bool {
