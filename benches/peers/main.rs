@@ -128,6 +128,14 @@ fn sample(peer: &dyn Peer) -> Result<Figures, String> {
     let (taking, ()) =
         work(process, || (0..ROUNDS).try_for_each(|_| held.send_each(0..CONNECTIONS, &message)))
             .map_err(text)?;
+    process.settle();
+    process.stand_still();
+    let sent = (0..ROUNDS).try_for_each(|_| held.send_each(0..CONNECTIONS, &message));
+    let (catching_up, ()) = work(process, || {
+        process.go_on();
+        sent
+    })
+    .map_err(text)?;
     held.check(peer)?;
     held.show_life(peer).map_err(text)?;
     process.settle();
@@ -137,7 +145,7 @@ fn sample(peer: &dyn Peer) -> Result<Figures, String> {
     Ok([
         each,
         taking.server_ns / 1000.0 / messages,
-        taking.until_done,
+        catching_up.until_done,
         all,
         all_cpu,
         one,
@@ -189,8 +197,8 @@ fn print(found: &[(&str, Figures)]) {
     print_rows(&std::iter::once(head).chain(ratios).collect::<Vec<_>>(), 1);
     println!(
         "\nHold: resident memory for each of {CONNECTIONS} idle connections. Message: processor time for each of a \
-         million of 64 B, {AT_ONCE} at a time\non each connection in turn. Million: from the first message sent to \
-         the last one counted. List: over HTTP, wall and processor time, all and\n{BILLYS} of one user. Medians of \
+         million of 64 B, {AT_ONCE} at a time\non each connection in turn. Million: as many more, that wait in \
+         the sockets while the server stands still; from letting it go on to its last one. List: over HTTP, wall and processor time, all and\n{BILLYS} of one user. Medians of \
          {PASSES} passes; each server listed all connections and counted every byte sent."
     );
 }
