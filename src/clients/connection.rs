@@ -35,8 +35,10 @@ use crate::{
     session::{Came, Membership, Order},
 };
 
-/// As much is read at a time. One read a poll, and then the others' turn, keeps a flood from delaying everybody else.
-pub(super) const READ_BYTES: usize = 64 * 1024;
+/// As much is read at a time. One read a poll, and then the others' turn, keeps a flood from delaying everybody else: by
+/// 8 ms, where 32 connections are always full. A quarter of it takes half as long then, but a message of a flood costs
+/// half as much again, because what waits has left the processor's caches; twice as much gains nothing.
+pub(super) const READ_BYTES: usize = 256 * 1024;
 
 /// Replies are sent when so much has gathered, and after each read.
 const REPLY_BYTES: usize = 16 * 1024;
@@ -73,14 +75,18 @@ enum Stage<S> {
 }
 
 /// A connection that is open.
+///
+/// In this order what a message needs is in three cache lines, the runtime's own of the task among them, and what it does
+/// not need is in the fourth: most connections are not in any cache when their next message comes.
+#[repr(C)]
 pub(super) struct Connection<S> {
+    pub(super) plane: Open,
+    pub(super) line: Arc<Line>,
     pub(super) stream: S,
-    reader: Reader,
     pub(super) outbox: Outbox,
     pace: Option<Box<Pace>>,
+    reader: Reader,
     pub(super) membership: Membership,
-    pub(super) line: Arc<Line>,
-    pub(super) plane: Open,
     /// Its place among those that a drain waits for.
     pub(super) task: TaskTrackerToken,
 }

@@ -159,13 +159,15 @@ impl ClientPlane {
     /// What has come already.
     fn look(&self, stream: &TcpStream, peer: Peer, arrival: &mut Arrival) -> Option<First> {
         with_read_buffer(|buffer| {
+            // Whoever sends more than fits has no usual request.
+            let buffer = &mut buffer[..MAX_REQUEST_HEAD];
             let mut receive = || rustix::net::recv(stream, &mut *buffer, RecvFlags::DONTWAIT);
             let mut received = None;
-            // If the runtime knows that there is something, it is told that this was all, or the connection's task would
-            // look in vain. If it does not, as of most that are new, it is not asked.
-            let _ = stream.try_io(Interest::READABLE, || {
-                received = Some(receive());
-                Err::<(), _>(io::ErrorKind::WouldBlock.into())
+            // If the runtime knows that there is something, it is told that this was all, if it was, or the connection's
+            // task would look in vain. If it does not, as of most that are new, it is not asked.
+            let _ = stream.try_io(Interest::READABLE, || match received.insert(receive()) {
+                Ok((MAX_REQUEST_HEAD, _)) => Ok(()),
+                _ => Err(io::ErrorKind::WouldBlock.into()),
             });
             // Whoever reads next is told of an error too.
             let (bytes, _) = received.unwrap_or_else(receive).ok()?;

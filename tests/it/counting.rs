@@ -180,6 +180,22 @@ fn messages_that_come_with_the_request_are_counted() {
     assert_eq!(row["recentBytesSent"], 300);
 }
 
+/// More than is read of a connection before it is let in, and more than is read at a time after.
+#[test]
+fn many_messages_that_come_with_the_request_are_counted() {
+    const MESSAGES: usize = 1_000;
+    let server = Server::start(&["--max-message-rate", "0", "--max-byte-rate", "0"]);
+    let messages: Vec<u8> = (0..MESSAGES).flat_map(|n| frame(0x82, &vec![0; n])).collect();
+    for n in 0..20 {
+        let mut stream = crate::harness::dial(server.clients);
+        let target = format!("/ws/p?username=hasty{n}");
+        let head =
+            format!("GET {target} HTTP/1.1\r\nHost: {}\r\n{}\r\n", server.clients, crate::harness::UPGRADE);
+        std::io::Write::write_all(&mut stream, &[head.as_bytes(), &messages].concat()).unwrap();
+        server.row(&format!("hasty{n}"), |row| row["totalBytesSent"] == MESSAGES * (MESSAGES - 1) / 2);
+    }
+}
+
 #[test]
 fn a_designer_s_connections_are_one_session_and_nobody_else_s() {
     let server = Server::start(&[]);
