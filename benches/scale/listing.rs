@@ -22,7 +22,8 @@ const LISTS: usize = 10;
 const QUERIES: usize = 200;
 
 const ROW: &str = "getSessionInfo of 15,000 sessions by GET /api/v1/session-info, ten times: processor time of the server for \
-    each row, sockets and HTTP included. Floor: memcpy of the same bytes, warm, in this process.";
+    each row, sockets and HTTP included; the target is for writing alone, which is under the table. Floor: memcpy of the \
+    same bytes, warm, in this process.";
 const PEAK: &str = "How far the peak of the server's resident memory (VmHWM) rises above what it was, while the list is read \
     for the first time.";
 const QUERY: &str = "getSessionInfo(\"billy\") over HTTP, 200 times on a kept connection, 20 hits: processor time of the \
@@ -104,14 +105,7 @@ pub fn measure() -> Measured {
         doubts: Vec::new(),
     };
     Ok(vec![
-        line(
-            "P4",
-            "a row of a whole list, ns".into(),
-            Some(copy),
-            most.list_ns_per_row,
-            Target::Figure(100.0),
-            ROW,
-        ),
+        line("P4", "a row of a whole list, ns".into(), Some(copy), most.list_ns_per_row, Target::None, ROW),
         line("P4", "the whole list, 15,000 rows, ms".into(), None, most.list_wall_ms, Target::None, ROW),
         line(
             "P4",

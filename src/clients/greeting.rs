@@ -185,7 +185,7 @@ impl ClientPlane {
     ) -> Option<First> {
         let coming = poll_fn(|cx| {
             with_read_buffer(|buffer| {
-                let mut buffer = ReadBuf::new(buffer);
+                let mut buffer = ReadBuf::new(&mut buffer[..MAX_REQUEST_HEAD]);
                 ready!(Pin::new(&mut *stream).poll_read(cx, &mut buffer))?;
                 Poll::Ready(Ok::<_, io::Error>(self.hear(buffer.filled(), peer, arrival)))
             })
@@ -203,7 +203,7 @@ impl ClientPlane {
     /// What the first bytes of a connection are; none are its end.
     fn hear(&self, bytes: &[u8], peer: Peer, arrival: &mut Arrival) -> First {
         let request = match Request::try_parse(bytes) {
-            Ok(Some((head, request))) if head <= MAX_REQUEST_HEAD && !has_body(&request) => {
+            Ok(Some((head, request))) if head <= MAX_REQUEST_HEAD && is_usual(&request) => {
                 (head, self.say(&request, peer))
             }
             _ => return First::Other(Bytes::copy_from_slice(bytes), None),
@@ -240,8 +240,11 @@ impl ClientPlane {
     }
 }
 
-/// Whether something belongs to a request that comes after its head.
-fn has_body<B>(request: &Request<B>) -> bool {
+/// Whether hyper would have nothing to say of a request: it takes no more headers, and nothing comes after the head.
+fn is_usual<B>(request: &Request<B>) -> bool {
+    const MAX_HEADERS: usize = 100;
     let headers = request.headers();
-    headers.contains_key(header::CONTENT_LENGTH) || headers.contains_key(header::TRANSFER_ENCODING)
+    headers.len() <= MAX_HEADERS
+        && !headers.contains_key(header::CONTENT_LENGTH)
+        && !headers.contains_key(header::TRANSFER_ENCODING)
 }

@@ -5,8 +5,11 @@ use std::{
     convert::Infallible,
     future::ready,
     io,
-    sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
 };
 
 use bytes::{Bytes, BytesMut};
@@ -92,23 +95,34 @@ impl ClientPlane {
     ) -> Option<(S, Bytes)> {
         let Begun { read, said, until } = begun;
         let door = Mutex::new((&mut *arrival, said));
+        let has_asked = AtomicBool::new(false);
         let service = service_fn(|request: Request<Incoming>| {
+            has_asked.store(true, Ordering::Relaxed);
             let mut door = door.lock().unwrap_or_else(PoisonError::into_inner);
             let said = door.1.take().unwrap_or_else(|| self.say(&request, peer));
             ready(Ok::<_, Infallible>(respond(said, door.0)))
         });
         let http = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(
-                until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1)),
-            )
+            .header_read_timeout(self.config.request_timeout)
             .max_header_size(MAX_REQUEST_HEAD)
             // `nc -N` and its like say at once that they have asked everything.
             .half_close(true)
             .serve_connection(TokioIo::new(Rewound::new(stream, read)), service);
-        // The header timeout ends who is slow to ask; this ends who is slow to read, or asks without end.
-        let whole =
-            time::timeout(self.config.request_timeout.saturating_mul(HTTP_LIFE), http.without_shutdown());
+        // The header timeout ends who is slow to ask again; this ends who is slow to ask at all, where some of the time was
+        // over before, and who is slow to read, or asks without end.
+        let too_late = async {
+            time::sleep_until(until.into()).await;
+            if has_asked.load(Ordering::Relaxed) {
+                time::sleep(self.config.request_timeout.saturating_mul(HTTP_LIFE - 1)).await;
+            }
+        };
+        let whole = async {
+            tokio::select! {
+                served = http.without_shutdown() => Ok(served),
+                () = too_late => Err(()),
+            }
+        };
         let failed = match self.cut.run_until_cancelled(whole).await {
             Some(Ok(Ok(parts))) => {
                 let (stream, unread) = parts.io.into_inner().into_parts();

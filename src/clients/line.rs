@@ -125,12 +125,17 @@ impl Line {
 
     /// What was told since the last time; if nothing, the task is woken when something is. For one task alone.
     pub(super) fn told(&self, cx: &Context<'_>) -> Option<Told> {
-        // The waker first: what comes between the look and that would wake nobody.
+        // The waker first: what comes between the look and that would wake nobody. The first look is an exchange, which a
+        // signal either comes before, and is seen, or after, and then sees the waker; a load might be done too early.
+        let is_first = self.waker.get().is_none();
         self.waker.get_or_init(|| cx.waker().clone());
-        if self.signals.load(Ordering::Acquire) == 0 {
+        if !is_first && self.signals.load(Ordering::Acquire) == 0 {
             return None;
         }
         let signals = self.signals.swap(0, Ordering::AcqRel);
+        if signals == 0 {
+            return None;
+        }
         let orders = if signals & ORDERS == 0 { None } else { self.orders().take() };
         Some(Told { signals, orders: orders.map_or_else(Vec::new, |orders| orders.0) })
     }

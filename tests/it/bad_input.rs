@@ -364,6 +364,29 @@ fn a_huge_request_head_is_refused() {
     assert_eq!(upgrade(&server, "/ws/p", &many).status, 431);
 }
 
+#[test]
+fn who_asks_late_may_ask_again_in_his_time() {
+    let server = Server::start(&["--request-timeout", "1s"]);
+    let mut stream = dial(server.clients);
+    let request = format!("GET /healthz HTTP/1.1\r\nHost: {}\r\n\r\n", server.clients);
+    for pause_ms in [800, 600] {
+        std::thread::sleep(std::time::Duration::from_millis(pause_ms));
+        let answer = crate::harness::exchange_over(&mut stream, request.as_bytes());
+        assert_eq!(answer.status, 200);
+    }
+}
+
+#[test]
+fn who_begins_late_has_no_longer() {
+    let server = Server::start(&["--request-timeout", "1s"]);
+    let mut stream = dial(server.clients);
+    let begun = Instant::now();
+    std::thread::sleep(std::time::Duration::from_millis(800));
+    stream.write_all(b"GET /ws/p HTTP/1.1\r\n").unwrap();
+    let _ = std::io::Read::read_to_end(&mut stream, &mut Vec::new());
+    assert!((900..1600).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
+}
+
 /// A whole request that comes at once is read in another way than one that comes in pieces.
 #[test]
 fn a_request_is_answered_alike_however_it_comes() {
@@ -385,6 +408,7 @@ fn a_request_is_answered_alike_however_it_comes() {
         format!("get /ws/p HTTP/1.1\r\n{host}{UPGRADE}\r\n"),
         format!("POST /ws/p HTTP/1.1\r\n{host}{UPGRADE}\r\n"),
         format!("GET /ws/p HTTP/1.1\r\n{host}{UPGRADE}No colon\r\n\r\n"),
+        format!("GET /ws/p HTTP/1.1\r\n{host}{UPGRADE}{}\r\n", "X-Y: z\r\n".repeat(110)),
         format!("GET /healthz HTTP/1.1\r\n{host}\r\n"),
         format!("GET /nowhere HTTP/1.1\r\n{host}\r\n"),
     ];
