@@ -198,7 +198,8 @@ fn print(found: &[(&str, Figures)]) {
     println!(
         "\nHold: resident memory for each of {CONNECTIONS} idle connections. Message: processor time for each of a \
          million of 64 B, {AT_ONCE} at a time\non each connection in turn. Million: as many more, that wait in \
-         the sockets while the server stands still; from letting it go on to its last one. List: over HTTP, wall and processor time, all and\n{BILLYS} of one user. Medians of \
+         the\nsockets while the server stands still; from letting it go on to its last one. List: over HTTP, wall and \
+         processor time,\nall and {BILLYS} of one user. Medians of \
          {PASSES} passes; each server listed all connections and counted every byte sent."
     );
 }

@@ -135,34 +135,28 @@ impl Process {
 
     /// Waits until the server has no more to do, for as long as that takes within reason; answers since when.
     pub fn settle(&self) -> Instant {
-        const LOOK: Duration = Duration::from_millis(10);
         const BUSY_NS: u64 = 500_000; // a twentieth: 15,000 idle sessions and their heartbeats take less
-        let until = Instant::now() + Duration::from_secs(20);
-        let (mut quiet, mut since) = (0, Instant::now());
-        while quiet < 3 && Instant::now() < until {
-            let before = self.cpu();
-            thread::sleep(LOOK);
-            quiet += 1;
-            if self.cpu().since(&before) >= BUSY_NS {
-                (quiet, since) = (0, Instant::now());
-            }
-        }
-        since
+        self.await_quiet(3, Duration::from_millis(10), BUSY_NS)
     }
 
     /// Waits until the server has done what waited for it: until it does nothing for 3 ms.
     pub fn catch_up(&self) {
-        const LOOK: Duration = Duration::from_millis(3);
-        let until = Instant::now() + Duration::from_secs(5);
-        let mut before = self.cpu();
-        while Instant::now() < until {
-            thread::sleep(LOOK);
-            let now = self.cpu();
-            if now.since(&before) == 0 {
-                return;
+        self.await_quiet(1, Duration::from_millis(3), 1);
+    }
+
+    /// Waits until it was less busy than this in so many looks, one after the other; answers since when.
+    fn await_quiet(&self, looks: usize, look: Duration, busy_ns: u64) -> Instant {
+        let until = Instant::now() + Duration::from_secs(20);
+        let (mut quiet, mut since) = (0, Instant::now());
+        while quiet < looks && Instant::now() < until {
+            let before = self.cpu();
+            thread::sleep(look);
+            quiet += 1;
+            if self.cpu().since(&before) >= busy_ns {
+                (quiet, since) = (0, Instant::now());
             }
-            before = now;
         }
+        since
     }
 
     /// Resident memory in bytes, counted page by page (`VmRSS` may be a few dozen pages late).

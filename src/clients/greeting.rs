@@ -110,7 +110,9 @@ impl ClientPlane {
         };
         match first {
             First::LetIn { answer, early } => self.admit(stream, &answer, &early, arrival).await,
-            First::Other(read, said) => self.let_in(stream, Begun { read, said, until }, peer, arrival).await,
+            First::Other(read, said) => {
+                self.serve_http(stream, Begun { read, said, until }, peer, arrival).await;
+            }
         }
     }
 
@@ -141,7 +143,7 @@ impl ClientPlane {
             Some(Ok(stream)) => {
                 let until = Instant::now() + self.config.request_timeout;
                 let begun = Begun { read: Bytes::new(), said: None, until };
-                return self.let_in(stream, begun, peer, arrival).await;
+                return self.serve_http(stream, begun, peer, arrival).await;
             }
             Some(Err(error)) => {
                 tracing::debug!(peer = %peer.address, %error, "no TLS handshake");
@@ -202,20 +204,18 @@ impl ClientPlane {
 
     /// What the first bytes of a connection are; none are its end.
     fn hear(&self, bytes: &[u8], peer: Peer, arrival: &mut Arrival) -> First {
-        let request = match Request::try_parse(bytes) {
-            Ok(Some((head, request))) if head <= MAX_REQUEST_HEAD && is_usual(&request) => {
-                (head, self.say(&request, peer))
-            }
+        let (head, request) = match Request::try_parse(bytes) {
+            Ok(Some((head, request))) if head <= MAX_REQUEST_HEAD && is_usual(&request) => (head, request),
             _ => return First::Other(Bytes::copy_from_slice(bytes), None),
         };
-        match request {
-            (head, Ok(Granted::Upgrade(response, admitted))) => {
+        match self.say(&request, peer) {
+            Ok(Granted::Upgrade(response, admitted)) => {
                 arrival.let_in(admitted);
                 let mut answer = Vec::with_capacity(256);
                 write_response(&mut answer, &response).expect("headers of this program are text");
                 First::LetIn { answer, early: Bytes::copy_from_slice(&bytes[head..]) }
             }
-            (_, said) => First::Other(Bytes::copy_from_slice(bytes), Some(said)),
+            said => First::Other(Bytes::copy_from_slice(bytes), Some(said)),
         }
     }
 

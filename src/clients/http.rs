@@ -61,7 +61,7 @@ impl ClientPlane {
 
     /// Reads requests until one is let in, then gives its stream to a task of its own: this one's state,
     /// several KiB of HTTP, is gone while the session lives.
-    pub(super) async fn let_in<S>(&self, stream: S, begun: Begun, peer: Peer, mut arrival: Arrival)
+    pub(super) async fn serve_http<S>(&self, stream: S, begun: Begun, peer: Peer, mut arrival: Arrival)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
