@@ -111,7 +111,8 @@ fn a_message_that_comes_in_pieces_of_records_and_with_the_request_is_counted() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_that_is_echoed_over_tls_comes_back_whole() {
     let authority = Authority::new();
-    let server = authority.server(&["--echo"]);
+    // A ping would come between the echoes, in one run of sixteen.
+    let server = authority.server(&["--echo", "--heartbeat", "1h"]);
     let message = |n: usize| vec![u8::try_from(n % 251).unwrap(); 30_000 + n];
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(16 * 1024).unwrap();
