@@ -24,7 +24,10 @@ use super::{
     view::View,
     watch::{self, Told, Watch},
 };
-use crate::{config::tokens::Scope, edge::refusal::Refusal};
+use crate::{
+    config::tokens::Scope,
+    edge::{refusal::Refusal, waits::long},
+};
 
 /// A stream that says nothing for so long says so, for the sake of whoever stands in between.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -107,7 +110,7 @@ impl Events {
     async fn write_part(&mut self, out: &mut Vec<u8>) -> Result<(), Unanswered> {
         let mut told = match self.told.take() {
             Some(told) => told,
-            None => match time::timeout(KEEP_ALIVE, self.next()).await {
+            None => match long(|| time::timeout(KEEP_ALIVE, self.next())).await {
                 Ok(told) => told,
                 Err(_) => {
                     out.extend_from_slice(b":\n\n");

@@ -2,10 +2,7 @@ use std::sync::Arc;
 
 use axum::{Router, http::StatusCode};
 use hyper::server::conn::http1;
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    service::TowerToHyperService,
-};
+use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpListener,
@@ -35,6 +32,7 @@ use crate::{
         connections::Connections,
         refusal::Refusal,
         tls::{self, Tls},
+        waits::LongTimer,
         watched::ReadAgain,
     },
     session::Registry,
@@ -186,7 +184,7 @@ impl AdminPlane {
     {
         let connection = http1::Builder::new()
             // Without a timer the header timeout does nothing, and half a request stays for ever.
-            .timer(TokioTimer::new())
+            .timer(LongTimer::default())
             .header_read_timeout(self.config.request_timeout)
             .max_header_size(MAX_REQUEST_HEAD)
             // `nc -N` and its like say at once that they have asked everything.

@@ -15,7 +15,7 @@ use super::{
     view::View,
 };
 use crate::{
-    edge::clock::Clock,
+    edge::{clock::Clock, waits::long},
     session::{Session, SessionScope},
 };
 
@@ -169,7 +169,7 @@ impl Snapshots {
 /// Forgets what nobody asks for any more, although nobody asks for anything; ends when there is nothing left.
 async fn watch(snapshots: Weak<Snapshots>, clock: Clock) {
     loop {
-        tokio::time::sleep(KEPT).await;
+        long(|| tokio::time::sleep(KEPT)).await;
         let Some(snapshots) = snapshots.upgrade() else { return };
         let mut kept = snapshots.lock();
         kept.forget(clock.now_ms());

@@ -2,6 +2,7 @@
 //! is lost (PROTOCOL 2.4).
 
 use std::{
+    hint,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
@@ -9,14 +10,17 @@ use std::{
 use tokio::{task, time};
 
 use super::line::Line;
-use crate::{config::MAX_HEARTBEAT, edge::clock::Clock};
+use crate::{
+    config::MAX_HEARTBEAT,
+    edge::{clock::Clock, waits::long},
+};
 
 /// A heartbeat is divided into so many turns. A connection has its turn for life, drawn by lot: so pings are
 /// spread evenly, and keeping a connection costs one pointer and no timer. More turns would wake everybody concerned,
 /// the clients' side too, more often for the same work.
 const TURNS: usize = 16;
 
-/// How often in a turn those are looked after that may be lost, so that none is lost much too late.
+/// How often in a turn those are looked after that may be lost, if there are any, so that none is lost much too late.
 const LOOKS: u32 = 4;
 
 /// So many are told to ping together. Then whatever came meanwhile has its turn: a ping takes some microseconds, so it
@@ -72,17 +76,21 @@ impl Heart {
     /// Beats for ever. It belongs on a thread that runs connections: waking one from there is a push to the thread's own
     /// queue, from elsewhere a system call.
     pub(crate) async fn run(&self, clock: Clock) {
-        let look = self.beat / u32::try_from(TURNS).expect("a few") / LOOKS;
-        let mut looks = time::interval(look.max(Duration::from_millis(1)));
+        let turn = (self.beat / u32::try_from(TURNS).expect("a few")).max(Duration::from_millis(1));
+        let mut turns = long(|| time::interval(turn));
         loop {
-            for _ in 0..LOOKS {
-                looks.tick().await;
-                self.look_after(clock.now_ms());
-            }
-            while self.ping_some(clock.now_ms()) {
+            // Where everybody answers, nobody has to be looked after between the turns.
+            let pause = if self.has_suspects() { turn / LOOKS } else { Duration::MAX };
+            let is_turn = long(|| time::timeout(pause, turns.tick())).await.is_ok();
+            self.look_after(clock.now_ms());
+            while is_turn && self.ping_some(clock.now_ms()) {
                 task::yield_now().await;
             }
         }
+    }
+
+    fn has_suspects(&self) -> bool {
+        !self.lock().suspects.is_empty()
     }
 
     /// Pings some of those whose turn it is; `false` when that were all, and the next turn is another's.
@@ -92,6 +100,10 @@ impl Heart {
         let Wheel { turns, next, pinged, suspects, .. } = &mut *wheel;
         let turn = &mut turns[*next];
         let until = (*pinged + AT_ONCE).min(turn.len());
+        // Asks for the memory of all of them at once, rather than for each when it is its turn.
+        for line in &turn[*pinged..until] {
+            hint::black_box(line.strong_count());
+        }
         while *pinged < until.min(turn.len()) {
             let Some(line) = turn[*pinged].upgrade() else {
                 turn.swap_remove(*pinged);

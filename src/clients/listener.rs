@@ -21,6 +21,7 @@ use crate::{
         clock::Clock,
         connections::Connections,
         tls::{self, Tls},
+        waits::long,
         watched::ReadAgain,
     },
     frames::{Keep, Rules},
@@ -117,7 +118,7 @@ impl ClientPlane {
                 continue;
             };
             let pause = Duration::from_millis(due_ms.saturating_sub(now_ms)).max(EXPIRY_TICK);
-            let _ = time::timeout(pause, sooner.notified()).await;
+            let _ = long(|| time::timeout(pause, sooner.notified())).await;
         }
     }
 

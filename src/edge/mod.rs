@@ -11,5 +11,6 @@ pub(crate) mod query;
 pub(crate) mod refusal;
 pub(crate) mod schemas;
 pub(crate) mod tls;
+pub(crate) mod waits;
 pub(crate) mod watched;
 pub(crate) mod websocket;

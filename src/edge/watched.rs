@@ -10,6 +10,8 @@ use std::{
 
 use tokio::{sync::watch, task, time};
 
+use super::waits::long;
+
 /// How often the files are looked at. Looking finds a replaced link on any file system.
 const POLL: Duration = Duration::from_secs(2);
 
@@ -105,7 +107,7 @@ impl<T: Send + Sync + 'static> Watched<T> {
     pub(crate) async fn watch(self: &Arc<Self>, mut read_again: ReadAgain) {
         loop {
             let is_asked = tokio::select! {
-                () = time::sleep(POLL) => false,
+                () = long(|| time::sleep(POLL)) => false,
                 // An error is that nobody is left who could ask; then there is the clock.
                 Ok(()) = read_again.changed() => true,
             };

@@ -85,6 +85,11 @@ impl Tally {
         self.expires_ms.store(u64::MAX, Ordering::Relaxed);
     }
 
+    /// Has the line fetched from memory, beside whatever else is fetched at this time.
+    pub(super) fn touch(&self) {
+        hint::black_box(self.turn.load(Ordering::Relaxed));
+    }
+
     /// Whole messages came. `note` is called once whoever reads the counts would wait.
     #[inline]
     pub(super) fn came(&self, came: Came, note: impl FnOnce()) {

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     admin::{item::Seen, select::Question, view::View},
+    edge::waits::long,
     session::{Gone, News, Session},
 };
 
@@ -138,7 +139,7 @@ impl Group {
         runtime.spawn(async move {
             let mut pause = interval;
             loop {
-                time::sleep(pause).await;
+                long(|| time::sleep(pause)).await;
                 let turn = turn.acquire().await;
                 let Some(group) = group.upgrade() else { return };
                 let told = group.clone();
