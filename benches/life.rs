@@ -58,7 +58,7 @@ async fn storm() {
         time::sleep(Duration::from_millis(1)).await;
     }
     let begun = Instant::now();
-    let server = Server::start_at(Place::Anywhere, clients, admin).expect("the server starts");
+    let server = Server::start_at(Place::Anywhere, [clients, admin], &[]).expect("the server starts");
     let all_back = crowd::await_connected(&crowd, STORM).await;
     let took = begun.elapsed().as_secs_f64();
     let listed = match QueryClient::connect(&admin.to_string()).await {

@@ -16,14 +16,18 @@ pub struct Server {
 }
 
 impl Server {
-    /// On ports that are free now, and may be taken again after it.
     pub fn start(place: Place) -> io::Result<Self> {
-        Self::start_at(place, free_address(), free_address())
+        Self::start_with(place, &[])
     }
 
-    pub fn start_at(place: Place, clients: SocketAddr, admin: SocketAddr) -> io::Result<Self> {
+    /// With more arguments, on ports that are free now, and may be taken again after it.
+    pub fn start_with(place: Place, arguments: &[&str]) -> io::Result<Self> {
+        Self::start_at(place, [free_address(), free_address()], arguments)
+    }
+
+    pub fn start_at(place: Place, [clients, admin]: [SocketAddr; 2], arguments: &[&str]) -> io::Result<Self> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_headcount"));
-        command.args(["serve", "--max-sessions-per-address", "0"]).args([
+        command.args(["serve", "--max-sessions-per-address", "0"]).args(arguments).args([
             "--listen",
             &clients.to_string(),
             "--admin-listen",

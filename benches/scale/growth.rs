@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use crate::{
     Measured,
-    messages::{Samples, lone_sample},
+    duel::{Duel, Side},
+    floor::Kind,
+    messages::lone_sample,
     rig::{
         heartbeats,
         process::Place,
@@ -21,13 +23,15 @@ const IDLE: &str = "Processor time of the server while 15,000 sessions do nothin
     of the heartbeat, the median of three; the clients are on the other core.";
 
 pub fn per_message() -> Measured {
-    let few = Samples::take(|subject| lone_sample(subject, FEW, 500))?;
-    let many = Samples::take(|subject| lone_sample(subject, MANY, 5))?;
+    let growth = |side| {
+        let duel = Duel::fight([(side, MANY), (side, FEW)], lone_sample)?.ok_or("a floor is missing")?;
+        Ok::<_, String>(duel.ours_ns() / duel.theirs_ns())
+    };
     Ok(vec![Line {
         id: "P8",
         what: "a lone message, 15,000 : 100 sessions".to_owned(),
-        floor: Some(many.floor_ns() / few.floor_ns()),
-        ours: many.ours_ns() / few.ours_ns(),
+        floor: Some(growth(Side::Floor(Kind::CurrentThread))?),
+        ours: growth(Side::Ours)?,
         target: Target::Figure(1.15),
         how: HOW,
         doubts: Vec::new(),

@@ -12,6 +12,7 @@
     reason = "a bench prints, and is nobody's library"
 )]
 
+mod duel;
 mod fairness;
 mod floor;
 mod growth;

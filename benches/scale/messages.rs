@@ -5,202 +5,119 @@ use std::time::Duration;
 use rand::seq::SliceRandom;
 
 use crate::{
-    Measured, PASSES,
-    floor::{Floor, Kind},
+    Measured,
+    duel::{Duel, Sample, Side},
+    floor::Kind,
     rig::{
         held::Held,
-        process::Place,
-        server::Server,
-        stats::median,
         subject::Subject,
         table::{Line, Target},
-        work::{Work, work},
+        work::work,
     },
 };
 
-/// Names a program that takes WebSockets and counts their bytes, to stand beside: see [`Floor::start_named_by`].
-pub const UWS: &str = "HEADCOUNT_BENCH_UWS";
-
-const LONE_CONNECTIONS: usize = 10_000;
-const LONE_ROUNDS: usize = 15;
+/// Two servers hold so many at the same time, which is what one process has descriptors for.
+const LONE_CONNECTIONS: usize = 9_800;
+/// So many messages are one sample.
+const LONE_MESSAGES: usize = 9_800;
 const FULL_CONNECTIONS: usize = 32;
-const FULL_FOR: Duration = Duration::from_secs(1);
+const FULL_FOR: Duration = Duration::from_millis(300);
 
-const LONE: &str = "Processor time of the server for a message of 64 B, binary. 10,000 connections send one at a time, in \
-    random order, 150,000 in all, and the bytes listed at the end are those sent. Floor: raw tokio, which reads \
-    and looks at nothing.";
-const WAITING: &str = "The same messages, but the server stands still while each of the 10,000 connections sends one, and then \
+/// Who stands beside ours: first the floor that is measured by, which has the same runtime as ours on one core.
+const BESIDE: [Side; 3] = [Side::Floor(Kind::CurrentThread), Side::Floor(Kind::MultiThread), Side::Uws];
+
+const LONE: &str = "Processor time of the server for a message of 64 B, binary. Of 9,800 connections one sends at a time, in \
+    random order. Both servers of a line hold their connections at the same time, and have their turns of 9,800 messages \
+    one after the other; the bytes listed at the end are those sent. Floor: raw tokio, which reads and looks at nothing.";
+const WAITING: &str = "The same messages, but the server stands still while each of the 9,800 connections sends one, and then \
     takes them all: no sleeping and waking is in the figure.";
-const PIPELINED: &str = "Processor time of the server for each message while 32 connections are kept full for a second, by \
-    writes of 64 KiB; the bytes listed at the end are those sent. Floor: raw tokio, which reads and looks at nothing.";
-
-/// What a message cost.
-#[derive(Clone, Copy, Debug)]
-pub struct Sample {
-    /// Nanoseconds of the server's.
-    pub ns: f64,
-    /// How busy the server was meanwhile, and how busy the generator, where that was left to the two.
-    busy: Option<(f64, f64)>,
-}
-
-impl Sample {
-    fn of(work: Work, messages: f64) -> Self {
-        Self { ns: work.server_ns / messages, busy: Some((work.server_busy, work.generator_busy)) }
-    }
-}
+const PIPELINED: &str = "Processor time of the server for each message while 32 connections are kept full for 0.3 s, by \
+    writes of 64 KiB, both servers in turns; the bytes listed at the end are those sent. Floor: raw tokio, which reads and \
+    looks at nothing.";
 
 /// One message at a time, each from another connection.
-pub fn lone_sample(subject: &dyn Subject, connections: usize, rounds: usize) -> Result<Sample, String> {
-    let mut held = Held::open(subject, 0..connections).map_err(|error| error.to_string())?;
+pub fn lone_sample(subject: &dyn Subject, held: &mut Held) -> Result<Sample, String> {
     let message = subject.message(64);
-    let mut order: Vec<_> = (0..connections).collect();
-    // Once before the clock starts, so that everybody has what its first message takes.
-    held.send_each(order.iter().copied(), &message).map_err(|error| error.to_string())?;
-    subject.process().settle();
-    let mut orders = Vec::with_capacity(connections * rounds);
-    for _ in 0..rounds {
+    let mut order: Vec<_> = (0..held.len()).collect();
+    let mut orders = Vec::new();
+    while orders.len() < LONE_MESSAGES {
         order.shuffle(&mut rand::rng());
         orders.extend(&order);
     }
     let messages = orders.len() as f64;
     let done = work(subject.process(), || held.send_each(orders, &message));
     let (work, ()) = done.map_err(|error| error.to_string())?;
-    held.check(subject)?;
     Ok(Sample::of(work, messages))
 }
 
 /// One message at a time, each from another connection, for a server that is never done: while it stands still, one
 /// message comes on every connection.
-pub fn waiting_sample(subject: &dyn Subject, connections: usize, rounds: usize) -> Result<Sample, String> {
-    let mut held = Held::open(subject, 0..connections).map_err(|error| error.to_string())?;
+fn waiting_sample(subject: &dyn Subject, held: &mut Held) -> Result<Sample, String> {
     let message = subject.message(64);
-    let mut order: Vec<_> = (0..connections).collect();
-    let process = subject.process();
-    held.send_each(order.iter().copied(), &message).map_err(|error| error.to_string())?;
-    process.settle();
+    let mut order: Vec<_> = (0..held.len()).collect();
+    order.shuffle(&mut rand::rng());
+    let (process, messages) = (subject.process(), order.len());
     let before = process.cpu();
-    for _ in 0..rounds {
-        order.shuffle(&mut rand::rng());
-        process.stand_still();
-        held.send_each(order.iter().copied(), &message).map_err(|error| error.to_string())?;
-        process.go_on();
-        process.settle();
-    }
-    let server_ns = process.cpu().since(&before) as f64;
-    held.check(subject)?;
-    Ok(Sample { ns: server_ns / (connections * rounds) as f64, busy: None })
+    process.stand_still();
+    held.send_each(order, &message).map_err(|error| error.to_string())?;
+    process.go_on();
+    process.settle();
+    Ok(Sample { ns: process.cpu().since(&before) as f64 / messages as f64, busy: None })
 }
 
 /// As many messages as the server takes.
-fn full_sample(subject: &dyn Subject, payload: usize) -> Result<Sample, String> {
-    let connections = FULL_CONNECTIONS;
-    let mut held = Held::open(subject, 0..connections).map_err(|error| error.to_string())?;
+fn full_sample(subject: &dyn Subject, held: &mut Held, payload: usize) -> Result<Sample, String> {
     let block = subject.message(payload).filled();
-    held.send_each(0..connections, &block).map_err(|error| error.to_string())?;
-    subject.process().settle();
+    let connections = held.len();
     let done = work(subject.process(), || held.flood(connections, &block, FULL_FOR));
     let (work, messages) = done.map_err(|error| error.to_string())?;
-    held.check(subject)?;
     Ok(Sample::of(work, messages as f64))
 }
 
-/// The same sample of ours, of both floors, and of the server beside us, in turns.
-#[derive(Default)]
-pub struct Samples {
-    ours: Vec<Sample>,
-    multi_thread: Vec<Sample>,
-    current_thread: Vec<Sample>,
-    uws: Vec<Sample>,
-}
-
-impl Samples {
-    pub fn take(sample: impl Fn(&dyn Subject) -> Result<Sample, String>) -> Result<Self, String> {
-        let start = |error: std::io::Error| error.to_string();
-        let mut all = Self::default();
-        for _ in 0..PASSES {
-            all.ours.push(sample(&Server::start(Place::FirstCore).map_err(start)?)?);
-            all.multi_thread.push(sample(&Floor::start(Kind::MultiThread).map_err(start)?)?);
-            all.current_thread.push(sample(&Floor::start(Kind::CurrentThread).map_err(start)?)?);
-            if let Some(uws) = Floor::start_named_by(UWS).map_err(start)? {
-                all.uws.push(sample(&uws)?);
-            }
-        }
-        Ok(all)
-    }
-
-    /// What a message cost ours, the median in nanoseconds.
-    pub fn ours_ns(&self) -> f64 {
-        middle(&self.ours)
-    }
-
-    /// What it cost raw tokio on the same runtime.
-    pub fn floor_ns(&self) -> f64 {
-        middle(&self.multi_thread)
-    }
-
-    /// Ours against each of the others; the targets are those against raw tokio and uWebSockets.
-    fn lines(&self, id: &'static str, what: &str, how: &'static str, targets: [f64; 2]) -> Vec<Line> {
-        let line = |what: String, floor: &[Sample], target, doubts: &[Option<String>]| Line {
+/// Ours against each of the others; the targets are those against raw tokio and uWebSockets.
+fn lines(
+    (id, what, how): (&'static str, &str, &'static str),
+    connections: usize,
+    [floor, uws]: [f64; 2],
+    sample: impl Fn(&dyn Subject, &mut Held) -> Result<Sample, String>,
+) -> Measured {
+    let mut lines = Vec::new();
+    for other in BESIDE {
+        let sides = [(Side::Ours, connections), (other, connections)];
+        let Some(duel) = Duel::fight(sides, &sample)? else { continue };
+        lines.push(Line {
             id,
-            what,
-            floor: Some(middle(floor)),
-            ours: middle(&self.ours),
-            target,
+            what: format!("{what}: {}", other.name()),
+            floor: Some(duel.theirs_ns()),
+            ours: duel.ours_ns(),
+            target: match other {
+                Side::Uws => Target::Ratio(uws),
+                Side::Floor(Kind::CurrentThread) => Target::Ratio(floor),
+                _ => Target::None,
+            },
             how,
-            doubts: doubts.iter().flatten().cloned().collect(),
-        };
-        let (ours, floor) = (waited("the server", &self.ours), waited("the floor", &self.multi_thread));
-        let mut lines = vec![
-            line(what.to_owned(), &self.multi_thread, Target::Ratio(targets[0]), &[ours, floor]),
-            line(
-                format!("{what}: floor on one thread"),
-                &self.current_thread,
-                Target::None,
-                &[waited("the floor", &self.current_thread)],
-            ),
-        ];
-        if !self.uws.is_empty() {
-            let doubt = waited("uWebSockets", &self.uws);
-            lines.push(line(format!("{what}: uWebSockets"), &self.uws, Target::Ratio(targets[1]), &[doubt]));
-        }
-        lines
+            doubts: duel.doubts(other.name()),
+        });
     }
-}
-
-fn middle(samples: &[Sample]) -> f64 {
-    median(samples.iter().map(|sample| sample.ns).collect())
-}
-
-/// Says so where the server had to wait for the generator: it then sleeps and is woken, which is in its figure.
-fn waited(name: &str, samples: &[Sample]) -> Option<String> {
-    let busy = |of: fn((f64, f64)) -> f64| median(samples.iter().filter_map(|s| s.busy.map(of)).collect());
-    let (server, generator) = (busy(|(server, _)| server), busy(|(_, generator)| generator));
-    let all_known = samples.iter().all(|sample| sample.busy.is_some());
-    (all_known && server < 0.95).then(|| {
-        format!(
-            "the generator was the bottleneck ({:.0} % of its core): {name} was busy for {:.0} % of its own, and its \
-             sleeping and waking is in the figure",
-            100.0 * generator,
-            100.0 * server
-        )
-    })
+    Ok(lines)
 }
 
 pub fn lone() -> Measured {
-    let samples = Samples::take(|subject| lone_sample(subject, LONE_CONNECTIONS, LONE_ROUNDS))?;
-    let mut lines = samples.lines("P2", "a lone message of 64 B, ns", LONE, [1.15, 1.3]);
-    let samples = Samples::take(|subject| waiting_sample(subject, LONE_CONNECTIONS, LONE_ROUNDS))?;
-    lines.extend(samples.lines("P2", "the same, waiting its turn, ns", WAITING, [1.15, 1.3]));
-    Ok(lines)
+    let targets = [1.15, 1.3];
+    let mut all = lines(("P2", "a lone message of 64 B, ns", LONE), LONE_CONNECTIONS, targets, lone_sample)?;
+    let waiting = ("P2", "the same, waiting its turn, ns", WAITING);
+    all.extend(lines(waiting, LONE_CONNECTIONS, targets, waiting_sample)?);
+    Ok(all)
 }
 
 pub fn pipelined() -> Measured {
-    let mut lines = Vec::new();
+    let mut all = Vec::new();
     for (payload, what, most) in
         [(64, "a pipelined message of 64 B, ns", 3.0), (1024, "a pipelined message of 1 KiB, ns", 1.6)]
     {
-        let samples = Samples::take(|subject| full_sample(subject, payload))?;
-        lines.extend(samples.lines("P3", what, PIPELINED, [most, 1.0]));
+        all.extend(lines(("P3", what, PIPELINED), FULL_CONNECTIONS, [most, 1.0], |subject, held| {
+            full_sample(subject, held, payload)
+        })?);
     }
-    Ok(lines)
+    Ok(all)
 }
