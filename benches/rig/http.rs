@@ -25,6 +25,16 @@ impl Http {
 
     /// The body of a 200; anything else is an error.
     pub fn get(&mut self, target: &str) -> io::Result<&[u8]> {
+        self.ask(target, true)?;
+        Ok(&self.body)
+    }
+
+    /// The same, read and thrown away: a list may be larger than it is wise to keep.
+    pub fn skip(&mut self, target: &str) -> io::Result<()> {
+        self.ask(target, false)
+    }
+
+    fn ask(&mut self, target: &str, is_kept: bool) -> io::Result<()> {
         let request = format!("GET {target} HTTP/1.1\r\nHost: {}\r\n\r\n", self.host);
         self.reader.get_mut().write_all(request.as_bytes())?;
         let status = self.line()?;
@@ -33,10 +43,12 @@ impl Http {
         }
         self.body.clear();
         match self.framing()? {
-            Some(length) => self.take(length)?,
-            None => while self.chunk()? {},
+            Some(length) => self.take(length, is_kept),
+            None => {
+                while self.chunk(is_kept)? {}
+                Ok(())
+            }
         }
-        Ok(&self.body)
     }
 
     /// Reads the header fields: how long the body is, or `None` if it comes in chunks.
@@ -53,16 +65,16 @@ impl Http {
     }
 
     /// Reads one chunk; `false` if it was the last.
-    fn chunk(&mut self) -> io::Result<bool> {
+    fn chunk(&mut self, is_kept: bool) -> io::Result<bool> {
         let size = self.line()?;
         let size = usize::from_str_radix(&size, 16).map_err(io::Error::other)?;
-        self.take(size)?;
+        self.take(size, is_kept)?;
         self.line()?;
         Ok(size > 0)
     }
 
-    fn take(&mut self, bytes: usize) -> io::Result<()> {
-        let start = self.body.len();
+    fn take(&mut self, bytes: usize, is_kept: bool) -> io::Result<()> {
+        let start = if is_kept { self.body.len() } else { 0 };
         self.body.resize(start + bytes, 0);
         self.reader.read_exact(&mut self.body[start..])
     }

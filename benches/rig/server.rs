@@ -13,6 +13,8 @@ pub struct Server {
     pub process: Process,
     pub clients: SocketAddr,
     pub admin: SocketAddr,
+    /// Where those are listed who connect.
+    list: &'static str,
 }
 
 impl Server {
@@ -33,9 +35,31 @@ impl Server {
             "--admin-listen",
             &admin.to_string(),
         ]);
-        let mut process = Process::start(place, &command)?;
+        Self::start_by(place, &command, [clients, admin], LIST_ALL)
+    }
+
+    /// With so many sessions besides that have no sockets, of other projects.
+    pub fn start_among(place: Place, sessions: usize) -> io::Result<Self> {
+        let [clients, admin] = [free_address(), free_address()];
+        let mut command = Command::new(env!("CARGO_BIN_EXE_headcount"));
+        command.args(["bench-registry", "--serve", "--sessions", &sessions.to_string()]).args([
+            "--listen",
+            &clients.to_string(),
+            "--admin-listen",
+            &admin.to_string(),
+        ]);
+        Self::start_by(place, &command, [clients, admin], "/api/v1/session-info?projectFilter=plant")
+    }
+
+    fn start_by(
+        place: Place,
+        command: &Command,
+        [clients, admin]: [SocketAddr; 2],
+        list: &'static str,
+    ) -> io::Result<Self> {
+        let mut process = Process::start(place, command)?;
         await_listening(admin, &mut process)?;
-        Ok(Self { process, clients, admin })
+        Ok(Self { process, clients, admin, list })
     }
 }
 
@@ -59,7 +83,7 @@ impl Subject for Server {
 
     fn tally(&self) -> io::Result<Tally> {
         let mut http = Http::connect(self.admin)?;
-        let rows = rows(http.get(LIST_ALL)?)?;
+        let rows = rows(http.get(self.list)?)?;
         Ok(Tally {
             connections: rows.len() as u64,
             payload: Some(rows.iter().map(|row| row.total_bytes_sent).sum()),

@@ -44,13 +44,14 @@ type Measured = Result<Vec<Line>, String>;
 type Measure = (&'static str, fn() -> Measured);
 
 /// Everything that is measured. A new line needs no more than a place here.
-const MEASURES: [Measure; 8] = [
+const MEASURES: [Measure; 9] = [
     ("P1", memory::measure),
     ("P2", messages::lone),
     ("P3", messages::pipelined),
     ("P4 P5 P8", listing::measure),
     ("P6", handshakes::measure),
     ("P7", fairness::measure),
+    ("P7", fairness::measure_in_a_million),
     ("P8", growth::per_message),
     ("P8", growth::heartbeats),
 ];

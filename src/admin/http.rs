@@ -25,7 +25,7 @@ use super::{
     listener::AdminPlane,
     methods::{Methods, SessionInfoFilters},
     metrics, nodes, query_socket, rest, rpc,
-    source::{Source, Unanswered, into_parts},
+    source::{Source, Unanswered, into_parts, part_buffer},
     stats::get_stats,
 };
 use crate::{
@@ -150,7 +150,7 @@ async fn stats(Extension(methods): Extension<Methods>, request: Request) -> Answ
 
 /// The answer that comes from a source: whole if it is one part.
 pub(super) async fn made(methods: &Methods, source: Box<dyn Source>) -> Answer {
-    let (mut source, mut first) = (Some(source), Vec::new());
+    let (mut source, mut first) = (Some(source), part_buffer());
     methods.workshop.make_part(&mut source, true, &mut first).await.map_err(refuse)?;
     Ok(if source.is_none() {
         ok(first)
@@ -200,7 +200,7 @@ async fn post_query(
         Err(error) => return Ok(ok(rpc::failure(&rpc::Error::parse(&error)))),
     };
     let mut answer = rpc::Answer::to(methods, text).await;
-    let mut first = Vec::new();
+    let mut first = part_buffer();
     if answer.write_part(&mut first).await.map_err(refuse)? {
         return Ok(in_parts(first, answer.into_stream()));
     }

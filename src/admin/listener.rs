@@ -21,7 +21,7 @@ use super::{
     http,
     methods::Methods,
     snapshots::Snapshots,
-    source::Workshop,
+    source::{PART_BYTES, Workshop},
     watch::{Hub, Watches},
 };
 use crate::{
@@ -187,6 +187,8 @@ impl AdminPlane {
             .timer(LongTimer::default())
             .header_read_timeout(self.config.request_timeout)
             .max_header_size(MAX_REQUEST_HEAD)
+            // Two parts of an answer wait for a reader that is slower than we are, and not six.
+            .max_buf_size(2 * PART_BYTES)
             // `nc -N` and its like say at once that they have asked everything.
             .half_close(true)
             .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
