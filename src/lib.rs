@@ -86,8 +86,9 @@
 //!   each time it goes to sleep. In a virtual machine that was a tenth of a lone message.
 //! - **One runtime with work stealing, and one loop that accepts**, not a runtime a core with `SO_REUSEPORT`: a task may
 //!   go to whichever thread has time, so accepting is fair without a thought, and a second server on a taken port is an
-//!   error and no silent share of it. With one core the runtime has one thread; that cost the same as a worker thread
-//!   (measured: 2.8 and 2.7 us for a lone message, 1.08 and 1.11 times raw tokio), and no thread that idles.
+//!   error and no silent share of it. Two single-threaded runtimes on two cores took the same for a message (0.95 to 1.03
+//!   times) and a tenth less for a handshake. With one core the runtime has one thread, which costs the same as a worker
+//!   thread, and none that idles.
 //! - **mimalloc, without huge pages**: an idle session takes 1,274 bytes with it. With huge pages the server was 7 MiB
 //!   larger at its start, and a handshake cost a tenth more; a lone message cost the same, side by side.
 //! - **The life of a session is bookkeeping without a clock or a task** (`session/presence.rs`): connections, the pages
