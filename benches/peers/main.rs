@@ -18,6 +18,7 @@ mod tools;
 
 use std::{
     env, io,
+    path::Path,
     process::{Command, ExitCode},
     time::Instant,
 };
@@ -32,7 +33,7 @@ use rig::{
     table::{print_rows, short},
     work::work,
 };
-use servers::{Dialect, Nats, Node, Peer};
+use servers::{Dialect, Nats, Node, Peer, Rmqttd};
 
 const CONNECTIONS: usize = 10_000;
 /// How many messages a connection sends at a time, and how often: a million in all.
@@ -78,8 +79,9 @@ fn node(package: &str, version: &str, dialect: Dialect) -> Result<Box<dyn Peer>,
 }
 
 fn rmqttd() -> Result<Box<dyn Peer>, String> {
-    let installed = Command::new("rmqttd").arg("--version").output().is_ok();
-    Err(if installed { "installed, but this bench cannot drive it yet" } else { "not installed" }.to_owned())
+    let program = Path::new("rmqttd");
+    Command::new(program).arg("--version").output().map_err(|_| "not installed".to_owned())?;
+    Ok(Box::new(Rmqttd::start(program).map_err(text)?))
 }
 
 fn main() -> ExitCode {
@@ -200,6 +202,6 @@ fn print(found: &[(&str, Figures)]) {
          million of 64 B, {AT_ONCE} at a time\non each connection in turn. Million: as many more, that wait in \
          the\nsockets while the server stands still; from letting it go on to its last one. List: over HTTP, wall and \
          processor time,\nall and {BILLYS} of one user. Medians of \
-         {PASSES} passes; each server listed all connections and counted every byte sent."
+         {PASSES} passes; each server listed all connections and counted every message, or every byte, that was sent."
     );
 }

@@ -257,3 +257,129 @@ impl Peer for Nats {
         Ok(connz.connections.len())
     }
 }
+
+/// `rmqttd`, whose clients speak MQTT over WebSocket; its HTTP API lists them.
+pub struct Rmqttd {
+    process: Process,
+    clients: SocketAddr,
+    admin: SocketAddr,
+}
+
+impl Rmqttd {
+    /// With all that comes with it but the rules of who may publish what.
+    pub fn start(program: &Path) -> io::Result<Self> {
+        let [clients, admin, plain, nodes] = [free_address(), free_address(), free_address(), free_address()];
+        let plugins = tools::folder().join("rmqttd");
+        fs::create_dir_all(&plugins)?;
+        fs::write(
+            plugins.join("rmqtt-http-api.toml"),
+            format!("http_laddr = \"{admin}\"\nmax_row_limit = 20000\n"),
+        )?;
+        let config = plugins.join("rmqtt.toml");
+        fs::write(
+            &config,
+            format!(
+                "[rpc]\nserver_addr = \"{nodes}\"\n[log]\nto = \"off\"\n\
+                 [plugins]\ndir = \"{}\"\ndisabled_default_startups = [\"rmqtt-acl\"]\n\
+                 [listener.tcp.plain]\naddr = \"{plain}\"\n\
+                 [listener.ws.clients]\naddr = \"{clients}\"\nallow_anonymous = true\n\
+                 max_handshaking_limit = 20000\nnodelay = true\n",
+                plugins.display()
+            ),
+        )?;
+        let mut command = Command::new(program);
+        command.arg("-f").arg(config);
+        let mut process = Process::start(Place::FirstCore, &command)?;
+        await_listening(clients, &mut process)?;
+        await_listening(admin, &mut process)?;
+        Ok(Self { process, clients, admin })
+    }
+}
+
+/// A packet of MQTT 3.1.1 with so many bytes, all of which are fewer than 128.
+fn mqtt(kind: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let body = parts.concat();
+    let length = u8::try_from(body.len()).ok().filter(|length| *length < 128).expect("a short packet");
+    [&[kind, length], &body[..]].concat()
+}
+
+/// A text as MQTT has it.
+fn mqtt_text(text: &str) -> Vec<u8> {
+    [&(text.len() as u16).to_be_bytes(), text.as_bytes()].concat()
+}
+
+#[derive(Deserialize)]
+struct Metrics {
+    #[serde(rename = "messages.publish")]
+    published: u64,
+}
+
+impl Subject for Rmqttd {
+    fn process(&self) -> &Process {
+        &self.process
+    }
+
+    fn clients(&self) -> SocketAddr {
+        self.clients
+    }
+
+    fn target(&self, _n: usize) -> String {
+        "/mqtt".to_owned()
+    }
+
+    fn headers(&self) -> &'static str {
+        "Sec-WebSocket-Protocol: mqtt\r\n"
+    }
+
+    fn hello(&self, n: usize) -> Option<(Vec<u8>, &'static [u8])> {
+        const CLEAN_WITH_USERNAME: u8 = 0x82;
+        const NEVER_SILENT_FOR: [u8; 2] = [0xff, 0xff]; // seconds
+        let words = mqtt(
+            0x10,
+            &[
+                &mqtt_text("MQTT"),
+                &[4, CLEAN_WITH_USERNAME],
+                &NEVER_SILENT_FOR,
+                &mqtt_text(&format!("p{n}")),
+                &mqtt_text(&user(n)),
+            ],
+        );
+        Some((masked(BINARY, &words), b"\x20\x02\x00\x00"))
+    }
+
+    fn message(&self, payload: usize) -> Block {
+        let words = mqtt(0x30, &[&mqtt_text("plant"), &vec![b'x'; payload]]);
+        Block::one(masked(BINARY, &words), payload)
+    }
+
+    fn sign_of_life(&self) -> Vec<u8> {
+        masked(BINARY, &mqtt(0xc0, &[]))
+    }
+
+    fn tally(&self) -> io::Result<Tally> {
+        let mut http = Http::connect(self.admin)?;
+        let connections = self.listed(http.get(self.list_all())?)? as u64;
+        let metrics: Metrics =
+            serde_json::from_slice(http.get("/api/v1/metrics/sum")?).map_err(io::Error::other)?;
+        Ok(Tally { connections, messages: Some(metrics.published), ..Tally::default() })
+    }
+}
+
+impl Peer for Rmqttd {
+    fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    fn list_all(&self) -> &'static str {
+        "/api/v1/clients?_limit=20000"
+    }
+
+    fn list_one(&self) -> &'static str {
+        "/api/v1/clients?_limit=20000&username=billy"
+    }
+
+    fn listed(&self, body: &[u8]) -> io::Result<usize> {
+        let clients: Vec<serde::de::IgnoredAny> = serde_json::from_slice(body).map_err(io::Error::other)?;
+        Ok(clients.len())
+    }
+}

@@ -194,9 +194,10 @@ fn request(subject: &dyn Subject, n: usize) -> String {
     format!(
         "GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: {USER_AGENT}\r\nUpgrade: websocket\r\n\
          Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
-         Sec-WebSocket-Version: 13\r\n\r\n",
+         Sec-WebSocket-Version: 13\r\n{}\r\n",
         subject.target(n),
         subject.clients(),
+        subject.headers(),
     )
 }
 

@@ -22,6 +22,11 @@ pub trait Subject {
     /// The request target of the n-th client.
     fn target(&self, n: usize) -> String;
 
+    /// Header lines that its clients send beside the usual ones, each with its end.
+    fn headers(&self) -> &'static str {
+        ""
+    }
+
     /// Whether it answers those who connect at all: the barest floor does not.
     fn upgrades(&self) -> bool {
         true

@@ -137,7 +137,8 @@ pub fn become_floor_if_asked() {
         "multi-thread" => runtime::Builder::new_multi_thread(),
         _ => runtime::Builder::new_current_thread(),
     };
-    let runtime = builder.enable_io().build().expect("a runtime");
+    // All of it, as every server has that knows deadlines.
+    let runtime = builder.enable_all().build().expect("a runtime");
     let served = runtime.block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         println!("{}", listener.local_addr()?);
