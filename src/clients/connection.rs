@@ -358,7 +358,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn pong_came(&self, payload: &[u8]) {
         if let Some(age) = self.plane.stamps.age(payload) {
             let rounded_ms = (age + Duration::from_micros(500)).as_millis();
-            self.membership.session().rtt_was(u64::try_from(rounded_ms).unwrap_or(u64::MAX));
+            self.membership.rtt_was(u64::try_from(rounded_ms).unwrap_or(u64::MAX));
         }
     }
 

@@ -71,6 +71,11 @@ impl Membership {
         self.counter.came(came);
     }
 
+    /// A ping was answered after so many milliseconds.
+    pub fn rtt_was(&self, rtt_ms: u64) {
+        self.counter.tally().set_rtt_ms(rtt_ms);
+    }
+
     /// This connection serves one more page.
     ///
     /// # Errors

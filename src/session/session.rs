@@ -135,11 +135,6 @@ impl Session {
         self.place.flow().bytes_per_second(self.began_ms, now_ms)
     }
 
-    /// A ping was answered after so many milliseconds, by whichever of the connections.
-    pub fn rtt_was(&self, rtt_ms: u64) {
-        self.place.tally().set_rtt_ms(rtt_ms);
-    }
-
     /// How long the last ping took that was answered, if any was, in milliseconds.
     pub fn rtt_ms(&self) -> Option<u32> {
         self.place.tally().rtt_ms()

@@ -358,8 +358,8 @@ fn a_hundred_who_ask_the_same_at_once_cost_one_selection() {
 fn a_round_trip_is_shown_filtered_and_sorted_by() {
     let methods = methods();
     let members = ["a", "b", "c"].map(|id| methods.registry.join(joining(id, "ann", "p"), 0).unwrap());
-    members[0].session().rtt_was(200);
-    members[2].session().rtt_was(30);
+    members[0].rtt_was(200);
+    members[2].rtt_was(30);
     for (asked, found) in [
         (json!({"sortBy": "asc(rttMs)"}), ["c", "a", "b"].as_slice()),
         (json!({"sortBy": "desc(rttMs)"}), &["a", "c", "b"]),
