@@ -154,6 +154,13 @@ impl Peer for Node {
     }
 }
 
+/// A server that says nothing when it is ready, once it listens on all of these.
+fn start_listening(command: &Command, addresses: [SocketAddr; 2]) -> io::Result<Process> {
+    let mut process = Process::start(Place::FirstCore, command)?;
+    addresses.into_iter().try_for_each(|address| await_listening(address, &mut process))?;
+    Ok(process)
+}
+
 /// `nats-server` with its WebSocket listener; its monitoring lists connections.
 pub struct Nats {
     process: Process,
@@ -178,9 +185,7 @@ impl Nats {
         fs::write(&file, config)?;
         let mut command = Command::new(program);
         command.arg("-c").arg(file);
-        let mut process = Process::start(Place::FirstCore, &command)?;
-        await_listening(clients, &mut process)?;
-        await_listening(admin, &mut process)?;
+        let process = start_listening(&command, [clients, admin])?;
         Ok(Self { process, clients, admin })
     }
 }
@@ -289,9 +294,7 @@ impl Rmqttd {
         )?;
         let mut command = Command::new(program);
         command.arg("-f").arg(config);
-        let mut process = Process::start(Place::FirstCore, &command)?;
-        await_listening(clients, &mut process)?;
-        await_listening(admin, &mut process)?;
+        let process = start_listening(&command, [clients, admin])?;
         Ok(Self { process, clients, admin })
     }
 }

@@ -176,13 +176,9 @@ impl Process {
         faults.unwrap_or(0) * rustix::param::page_size() as u64
     }
 
-    /// The most that was ever resident, or since [`forget_peak`](Self::forget_peak), in bytes.
+    /// The most that was ever resident, in bytes.
     pub fn peak(&self) -> u64 {
         self.field("status", "VmHWM:") * 1024
-    }
-
-    pub fn forget_peak(&self) {
-        let _ = fs::write(self.path("clear_refs"), "5");
     }
 
     fn field(&self, file: &str, name: &str) -> u64 {

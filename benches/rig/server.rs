@@ -27,37 +27,28 @@ impl Server {
         Self::start_at(place, [free_address(), free_address()], arguments)
     }
 
-    pub fn start_at(place: Place, [clients, admin]: [SocketAddr; 2], arguments: &[&str]) -> io::Result<Self> {
+    pub fn start_at(place: Place, addresses: [SocketAddr; 2], arguments: &[&str]) -> io::Result<Self> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_headcount"));
-        command.args(["serve", "--max-sessions-per-address", "0"]).args(arguments).args([
-            "--listen",
-            &clients.to_string(),
-            "--admin-listen",
-            &admin.to_string(),
-        ]);
-        Self::start_by(place, &command, [clients, admin], LIST_ALL)
+        command.args(["serve", "--max-sessions-per-address", "0"]).args(arguments);
+        Self::start_by(place, command, addresses, LIST_ALL)
     }
 
     /// With so many sessions besides that have no sockets, of other projects.
     pub fn start_among(place: Place, sessions: usize) -> io::Result<Self> {
-        let [clients, admin] = [free_address(), free_address()];
         let mut command = Command::new(env!("CARGO_BIN_EXE_headcount"));
-        command.args(["bench-registry", "--serve", "--sessions", &sessions.to_string()]).args([
-            "--listen",
-            &clients.to_string(),
-            "--admin-listen",
-            &admin.to_string(),
-        ]);
-        Self::start_by(place, &command, [clients, admin], "/api/v1/session-info?projectFilter=plant")
+        command.args(["bench-registry", "--serve", "--sessions", &sessions.to_string()]);
+        let addresses = [free_address(), free_address()];
+        Self::start_by(place, command, addresses, "/api/v1/session-info?projectFilter=plant")
     }
 
     fn start_by(
         place: Place,
-        command: &Command,
+        mut command: Command,
         [clients, admin]: [SocketAddr; 2],
         list: &'static str,
     ) -> io::Result<Self> {
-        let mut process = Process::start(place, command)?;
+        command.args(["--listen", &clients.to_string(), "--admin-listen", &admin.to_string()]);
+        let mut process = Process::start(place, &command)?;
         await_listening(admin, &mut process)?;
         Ok(Self { process, clients, admin, list })
     }

@@ -63,8 +63,8 @@ impl Side {
 /// What two servers took for the same, each time.
 #[derive(Debug, Default)]
 pub struct Duel {
-    pub ours: Vec<Sample>,
-    pub theirs: Vec<Sample>,
+    ours: Vec<Sample>,
+    theirs: Vec<Sample>,
 }
 
 impl Duel {

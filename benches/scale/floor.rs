@@ -32,9 +32,9 @@ const MODE: &str = "--floor-server";
 /// Which floor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Reads on tokio's multi-thread runtime, as headcount does.
+    /// Reads on tokio's multi-thread runtime, as headcount does where it has several cores.
     MultiThread,
-    /// Reads on tokio's current-thread runtime.
+    /// Reads on tokio's current-thread runtime, as headcount does where it has one core.
     CurrentThread,
     /// Accepts, and no more.
     Accept,

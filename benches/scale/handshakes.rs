@@ -16,10 +16,10 @@ const WARM: usize = 500;
 /// In each turn of a server.
 const CLIENTS: usize = 1_200;
 
-const HOW: &str = "Processor time of the server for each of 1,200 clients, seven times over, each with a TCP connection of its own and the \
-    headers of a browser. The server stands still while 100 of them ask, and then takes them all before anybody reads \
-    an answer, so that no sleeping and waking is in the figure. The floor is named in the \
-    line: raw tokio answers 101 without a look at the request, accept alone answers nothing.";
+const HOW: &str = "Processor time of the server for each of 1,200 clients, seven times over, each with a TCP connection of its \
+    own and the headers of a browser. The server stands still while 100 of them ask, and then takes them all before \
+    anybody reads an answer, so that no sleeping and waking is in the figure. The floor is named in the line: raw tokio \
+    answers 101 without a look at the request, accept alone answers nothing.";
 
 /// Some more clients.
 fn sample(subject: &dyn Subject, held: &mut Held) -> Result<Sample, String> {

@@ -25,7 +25,7 @@ const QUERIES: usize = 200;
 const ROW: &str = "getSessionInfo of 15,000 sessions by GET /api/v1/session-info, ten times: processor time of the server for \
     each row, sockets and HTTP included; the target is for writing alone, which is under the table. Floor: memcpy of the \
     same bytes, warm, in this process.";
-const PEAK: &str = "What memory the server touches first while the list is read for the first time, by its page faults: so much it \
+const TOUCHED: &str = "What memory the server touches first while the list is read for the first time, by its page faults: so much it \
     grows at the most.";
 const QUERY: &str = "getSessionInfo(\"billy\") over HTTP, 200 times on a kept connection, 20 hits: processor time of the \
     server for each. Floor: GET /healthz on the same connection.";
@@ -114,7 +114,7 @@ pub fn measure() -> Measured {
             None,
             most.list_touched as f64 / 1024.0,
             Target::Figure(256.0),
-            PEAK,
+            TOUCHED,
         ),
         line(
             "P5",

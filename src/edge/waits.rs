@@ -1,8 +1,8 @@
 //! Long waits, kept by a thread of their own.
 //!
 //! A runtime that waits for sockets and for a moment as well has the system arm a timer whenever it goes to sleep, and
-//! disarm it when something comes: for a lone message in a virtual machine that was a tenth of all it cost (3.4 us, side by side).
-//! So whatever is always waited for, by a server that is otherwise quiet, is waited for here.
+//! disarm it when something comes: for a lone message in a virtual machine that was a tenth of all it cost (3.4 us, side by
+//! side). So whatever is always waited for, by a server that is otherwise quiet, is waited for here.
 
 use std::{
     future,

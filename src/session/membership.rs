@@ -58,7 +58,7 @@ impl Membership {
     /// Something may have come: has the memory fetched in which it is counted, without waiting for it. Of most sessions
     /// that memory is in no cache of the processor's, and whoever knows early asks for it beside what else he needs.
     pub fn touch(&self) {
-        self.counter.touch();
+        self.counter.tally().touch();
     }
 
     /// Something came from the client: sets `lastComm` to zero (PROTOCOL 2.2).

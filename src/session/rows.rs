@@ -97,10 +97,6 @@ impl Counter {
         &self.page.tallies[usize::from(self.at)]
     }
 
-    pub(super) fn touch(&self) {
-        self.tally().touch();
-    }
-
     pub(super) fn heard(&self, now_ms: u64) {
         self.tally().heard(now_ms, || &self.page.pasts[usize::from(self.at)]);
     }
