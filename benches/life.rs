@@ -16,6 +16,7 @@ use headcount::query_client::QueryClient;
 use rig::{
     crowd::{self, Crowd},
     heartbeats,
+    idlers::become_idlers_if_asked,
     process::{Place, become_server_if_asked},
     server::Server,
 };
@@ -23,23 +24,27 @@ use tokio::time;
 
 const IDLE: usize = 15_000;
 const STORM: usize = 10_000;
-const OBSERVED: Duration = Duration::from_secs(30);
+/// So many heartbeats are looked at.
+const LOOKS: usize = 3;
 
 fn main() {
     become_server_if_asked();
-    tokio::runtime::Runtime::new().expect("a runtime").block_on(both());
+    become_idlers_if_asked();
+    idle();
+    tokio::runtime::Runtime::new().expect("a runtime").block_on(storm());
 }
 
-async fn both() {
-    match heartbeats::measure(Place::Anywhere, IDLE, 1, OBSERVED).await {
+/// On whatever core; `scale` has the same on a core of its own, beside a floor.
+fn idle() {
+    let server = Server::start(Place::Anywhere).expect("the server starts");
+    match heartbeats::measure(&[&server], Place::Anywhere, IDLE, LOOKS) {
         Ok(idle) => println!(
             "heartbeats  {IDLE} idle sessions: {:.2} % of one core, {:.1} KiB each",
-            100.0 * idle.share,
-            idle.bytes_each / 1024.0
+            100.0 * idle[0].share,
+            idle[0].bytes_each / 1024.0
         ),
         Err(reason) => println!("heartbeats  not measured: {reason}"),
     }
-    storm().await;
 }
 
 /// The server is killed and started again: how long until everybody is back, and how much it takes at the most.

@@ -23,9 +23,6 @@ use crate::{
 
 /// A server that can be asked for its connections over HTTP.
 pub trait Peer: Subject {
-    /// Where it is asked.
-    fn admin(&self) -> SocketAddr;
-
     /// What lists all connections.
     fn list_all(&self) -> &'static str;
 
@@ -37,10 +34,6 @@ pub trait Peer: Subject {
 }
 
 impl Peer for Server {
-    fn admin(&self) -> SocketAddr {
-        self.admin
-    }
-
     fn list_all(&self) -> &'static str {
         LIST_ALL
     }
@@ -97,6 +90,10 @@ impl Subject for Node {
         self.clients
     }
 
+    fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
     fn target(&self, n: usize) -> String {
         let path = match self.dialect {
             Dialect::WebSocket => "/?",
@@ -137,10 +134,6 @@ impl Subject for Node {
 }
 
 impl Peer for Node {
-    fn admin(&self) -> SocketAddr {
-        self.admin
-    }
-
     fn list_all(&self) -> &'static str {
         "/sessions"
     }
@@ -211,6 +204,10 @@ impl Subject for Nats {
         self.clients
     }
 
+    fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
     fn target(&self, _n: usize) -> String {
         "/".to_owned()
     }
@@ -245,10 +242,6 @@ impl Subject for Nats {
 }
 
 impl Peer for Nats {
-    fn admin(&self) -> SocketAddr {
-        self.admin
-    }
-
     fn list_all(&self) -> &'static str {
         "/connz?auth=true&limit=20000"
     }
@@ -326,6 +319,10 @@ impl Subject for Rmqttd {
         self.clients
     }
 
+    fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
     fn target(&self, _n: usize) -> String {
         "/mqtt".to_owned()
     }
@@ -369,10 +366,6 @@ impl Subject for Rmqttd {
 }
 
 impl Peer for Rmqttd {
-    fn admin(&self) -> SocketAddr {
-        self.admin
-    }
-
     fn list_all(&self) -> &'static str {
         "/api/v1/clients?_limit=20000"
     }

@@ -1,20 +1,22 @@
 //! What sessions cost that do nothing at all.
 
 use std::{
-    sync::{Arc, atomic::Ordering::Relaxed},
+    io, thread,
     time::{Duration, Instant},
 };
 
-use tokio::time;
-
 use super::{
-    crowd::{self, Crowd},
-    process::Place,
-    server::Server,
+    idlers::Idlers,
+    process::{Cpu, Place},
     stats::median,
+    subject::Subject,
 };
 
-/// Of so many idle sessions with the default heartbeat of 15 s.
+/// The default heartbeat: in so long each of the sessions is pinged once.
+pub const BEAT: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a server takes for so many idle sessions.
 #[derive(Clone, Copy, Debug)]
 pub struct Idle {
     /// Share of one core, the median of the looks.
@@ -22,28 +24,51 @@ pub struct Idle {
     pub bytes_each: f64,
 }
 
-/// Lets so many clients connect and answer pings, and looks so many times for so long; the clients are in this process.
-pub async fn measure(place: Place, clients: usize, looks: usize, each: Duration) -> Result<Idle, String> {
-    let server = Server::start(place).map_err(|error| error.to_string())?;
-    let crowd = Arc::new(Crowd::default());
-    let empty = server.process.resident();
-    crowd::gather(&crowd, server.clients, clients).await;
-    if !crowd::await_connected(&crowd, clients).await {
-        return Err(format!("{} of {clients} connected", crowd.connected.load(Relaxed)));
+/// Lets so many clients connect to each of the servers and answer its pings, and looks at all of them so many times for
+/// one heartbeat.
+pub fn measure(
+    servers: &[&dyn Subject],
+    place: Place,
+    clients: usize,
+    looks: usize,
+) -> io::Result<Vec<Idle>> {
+    let empty: Vec<_> = servers.iter().map(|server| server.process().resident()).collect();
+    let mut idlers = Vec::new();
+    for server in servers {
+        idlers.push(Idlers::start(place, server.clients(), clients)?);
+        await_connected(*server, clients)?;
     }
-    time::sleep(Duration::from_secs(2)).await;
-    let mut shares = Vec::with_capacity(looks);
+    thread::sleep(Duration::from_secs(2));
+    let cpu = || servers.iter().map(|server| server.process().cpu()).collect::<Vec<Cpu>>();
+    let mut shares = vec![Vec::with_capacity(looks); servers.len()];
     for _ in 0..looks {
-        let (before, begun) = (server.process.cpu(), Instant::now());
-        time::sleep(each).await;
-        shares.push(server.process.cpu().since(&before) as f64 / begun.elapsed().as_nanos() as f64);
+        let (before, begun) = (cpu(), Instant::now());
+        thread::sleep(BEAT);
+        let took = begun.elapsed().as_nanos() as f64;
+        for ((shares, before), now) in shares.iter_mut().zip(before).zip(cpu()) {
+            shares.push(now.since(&before) as f64 / took);
+        }
     }
-    let connected = crowd.connected.load(Relaxed);
-    if connected < clients {
-        return Err(format!("{connected} of {clients} were still connected at the end"));
+    for server in servers {
+        await_connected(*server, clients)?;
     }
-    Ok(Idle {
+    let found = servers.iter().zip(shares).zip(empty).map(|((server, shares), empty)| Idle {
         share: median(shares),
-        bytes_each: (server.process.resident() - empty) as f64 / clients as f64,
-    })
+        bytes_each: (server.process().resident() as f64 - empty as f64) / clients as f64,
+    });
+    Ok(found.collect())
+}
+
+fn await_connected(server: &dyn Subject, clients: usize) -> io::Result<()> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let connected = server.tally()?.connections;
+        if connected == clients as u64 {
+            return Ok(());
+        }
+        if Instant::now() > until {
+            return Err(io::Error::other(format!("{connected} of {clients} connected")));
+        }
+        thread::sleep(Duration::from_millis(300));
+    }
 }

@@ -177,7 +177,8 @@ impl Pinger {
 fn ask(subject: &dyn Subject, n: usize) -> io::Result<(TcpStream, Vec<u8>)> {
     let mut stream = connect(subject.clients())?;
     if subject.upgrades() {
-        stream.write_all(request(subject, n).as_bytes())?;
+        let request = request(subject.clients(), &subject.target(n), subject.headers());
+        stream.write_all(request.as_bytes())?;
     }
     Ok((stream, Vec::new()))
 }
@@ -190,14 +191,12 @@ fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-fn request(subject: &dyn Subject, n: usize) -> String {
+/// What a client asks with, of a server at this address.
+pub(super) fn request(server: SocketAddr, target: &str, headers: &str) -> String {
     format!(
-        "GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: {USER_AGENT}\r\nUpgrade: websocket\r\n\
+        "GET {target} HTTP/1.1\r\nHost: {server}\r\nUser-Agent: {USER_AGENT}\r\nUpgrade: websocket\r\n\
          Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
-         Sec-WebSocket-Version: 13\r\n{}\r\n",
-        subject.target(n),
-        subject.clients(),
-        subject.headers(),
+         Sec-WebSocket-Version: 13\r\n{headers}\r\n"
     )
 }
 

@@ -10,6 +10,7 @@ pub mod frames;
 pub mod heartbeats;
 pub mod held;
 pub mod http;
+pub mod idlers;
 pub mod process;
 pub mod server;
 pub mod stats;

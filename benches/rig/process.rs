@@ -19,11 +19,13 @@ use rustix::{
 
 const RUN_ON: &str = "--run-on";
 
-/// Where a server may run.
+/// Where a child process may run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// On the first core alone, so that its runtime has one worker and the generator the rest.
+    /// On the first core alone: a server, so that its runtime has one worker and the generator the rest.
     FirstCore,
+    /// On the second core alone, where the generator is.
+    SecondCore,
     /// Wherever the system likes.
     Anywhere,
 }
@@ -79,6 +81,7 @@ impl Process {
     pub fn start(place: Place, command: &Command) -> io::Result<Self> {
         let cores = match place {
             Place::FirstCore if cores().len() > 1 => &cores()[..1],
+            Place::SecondCore if cores().len() > 1 => &cores()[1..2],
             _ => cores(),
         };
         let cores: Vec<_> = cores.iter().map(ToString::to_string).collect();

@@ -59,6 +59,11 @@ pub const LIST_ALL: &str = "/api/v1/session-info";
 /// The request for the rows of one user.
 pub const LIST_ONE: &str = "/api/v1/session-info?usernameFilter=billy";
 
+/// The request target of the n-th client.
+pub(super) fn target(n: usize) -> String {
+    format!("/ws/plant?username={}&pageId=p{n}", user(n))
+}
+
 impl Subject for Server {
     fn process(&self) -> &Process {
         &self.process
@@ -68,8 +73,12 @@ impl Subject for Server {
         self.clients
     }
 
+    fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
     fn target(&self, n: usize) -> String {
-        format!("/ws/plant?username={}&pageId=p{n}", user(n))
+        target(n)
     }
 
     fn tally(&self) -> io::Result<Tally> {

@@ -19,6 +19,9 @@ pub trait Subject {
     /// Where clients connect.
     fn clients(&self) -> SocketAddr;
 
+    /// Where it is asked for what it has.
+    fn admin(&self) -> SocketAddr;
+
     /// The request target of the n-th client.
     fn target(&self, n: usize) -> String;
 

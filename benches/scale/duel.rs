@@ -46,6 +46,7 @@ impl Side {
             Self::Ours => "ours",
             Self::Floor(Kind::MultiThread) => "raw tokio with worker threads",
             Self::Floor(Kind::CurrentThread) => "raw tokio",
+            Self::Floor(Kind::Pings) => "raw tokio that pings",
             Self::Floor(Kind::Accept) => "accept alone",
             Self::Uws => "uWebSockets",
         }

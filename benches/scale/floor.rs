@@ -11,18 +11,22 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     process::Command,
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     task::{Context, Poll, ready},
     thread,
 };
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf},
-    net::{TcpListener, TcpStream},
-    runtime,
+    net::{TcpListener, TcpStream, tcp::OwnedWriteHalf},
+    runtime, time,
 };
 
 use crate::rig::{
+    heartbeats::BEAT,
     process::{Place, Process},
     subject::{Subject, Tally},
 };
@@ -36,6 +40,8 @@ pub enum Kind {
     MultiThread,
     /// Reads on tokio's current-thread runtime, as headcount does where it has one core.
     CurrentThread,
+    /// Sends each of its connections a ping in every heartbeat, and reads the pongs away, on the current-thread runtime.
+    Pings,
     /// Accepts, and no more.
     Accept,
 }
@@ -45,6 +51,7 @@ impl Kind {
         match self {
             Self::MultiThread => "multi-thread",
             Self::CurrentThread => "current-thread",
+            Self::Pings => "pings",
             Self::Accept => "accept",
         }
     }
@@ -102,6 +109,10 @@ impl Subject for Floor {
         self.clients
     }
 
+    fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
     fn target(&self, n: usize) -> String {
         format!("/{n}")
     }
@@ -146,8 +157,11 @@ pub fn become_floor_if_asked() {
         if name == Kind::Accept.name() {
             return accept_only(&listener).await;
         }
+        if name == Kind::Pings.name() {
+            tokio::spawn(ping_all());
+        }
         // A task of its own, because with several threads the one that blocks is no worker.
-        tokio::spawn(serve(listener)).await?
+        tokio::spawn(serve(listener, name == Kind::Pings.name())).await?
     });
     served.expect("a floor to stand on");
 }
@@ -172,15 +186,31 @@ async fn accept_only(listener: &TcpListener) -> io::Result<()> {
     }
 }
 
-async fn serve(listener: TcpListener) -> io::Result<()> {
+async fn serve(listener: TcpListener, pings: bool) -> io::Result<()> {
     loop {
         let (stream, _) = listener.accept().await?;
-        tokio::spawn(upgrade(stream));
+        tokio::spawn(upgrade(stream, pings));
+    }
+}
+
+/// Those that are pinged.
+static PINGED: Mutex<Vec<OwnedWriteHalf>> = Mutex::new(Vec::new());
+
+/// Pings everybody once a heartbeat, a sixteenth at a time, as headcount does, and with as many bytes.
+async fn ping_all() {
+    const TURNS: usize = 16;
+    const PING: [u8; 18] = [0x89, 16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let mut turns = time::interval(BEAT / TURNS as u32);
+    for turn in (0..TURNS).cycle() {
+        turns.tick().await;
+        for half in PINGED.lock().expect("no panic").iter().skip(turn).step_by(TURNS) {
+            assert_eq!(half.try_write(&PING).expect("an idle client takes it"), PING.len());
+        }
     }
 }
 
 /// Answers what every client of the bench asks, without a look at it; the rest is another task's, which is smaller.
-async fn upgrade(mut stream: TcpStream) -> io::Result<()> {
+async fn upgrade(mut stream: TcpStream, pings: bool) -> io::Result<()> {
     const ANSWER: &[u8] =
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
         Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
@@ -195,14 +225,22 @@ async fn upgrade(mut stream: TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     CONNECTIONS.fetch_add(1, Relaxed);
     stream.write_all(ANSWER).await?;
-    tokio::spawn(async move {
-        while poll_fn(|cx| read_away(&mut stream, cx)).await.is_ok_and(|read| read > 0) {}
-        CONNECTIONS.fetch_sub(1, Relaxed);
-    });
+    if pings {
+        let (reader, writer) = stream.into_split();
+        PINGED.lock().expect("no panic").push(writer);
+        tokio::spawn(read_all_away(reader));
+    } else {
+        tokio::spawn(read_all_away(stream));
+    }
     Ok(())
 }
 
-fn read_away(stream: &mut TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+async fn read_all_away(mut stream: impl AsyncRead + Unpin) {
+    while poll_fn(|cx| read_away(&mut stream, cx)).await.is_ok_and(|read| read > 0) {}
+    CONNECTIONS.fetch_sub(1, Relaxed);
+}
+
+fn read_away(stream: &mut (impl AsyncRead + Unpin), cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
     thread_local! {
         static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; 64 * 1024].into());
     }

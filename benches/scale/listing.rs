@@ -1,4 +1,4 @@
-//! P4, P5 and the rest of P8: what a list costs, whole and for one user, and how that grows with the sessions.
+//! P4 and P5: what a list costs, whole and for one user.
 
 use std::{hint::black_box, io, time::Instant};
 
@@ -17,24 +17,20 @@ use crate::{
 };
 
 /// A socket's worth of sessions: `bench-registry` has a million.
-const SESSIONS: [usize; 4] = [100, 1_000, 5_000, 15_000];
-/// So many rows are listed of however many sessions: ten lists of the largest number.
-const ROWS: usize = 150_000;
+const SESSIONS: usize = 15_000;
+const LISTS: usize = 10;
 const QUERIES: usize = 200;
 
 const ROW: &str = "getSessionInfo of 15,000 sessions by GET /api/v1/session-info, ten times: processor time of the server for \
     each row, sockets and HTTP included; the target is for writing alone, which is under the table. Floor: memcpy of the \
     same bytes, warm, in this process.";
 const TOUCHED: &str = "What memory the server touches first while the list is read for the first time, by its page faults: so much it \
-    grows at the most.";
+    grows at the found.";
 const QUERY: &str = "getSessionInfo(\"billy\") over HTTP, 200 times on a kept connection, 20 hits: processor time of the \
     server for each. Floor: GET /healthz on the same connection.";
-const GROWTH: &str = "From the same runs: the time for one row, or for one query, in the largest number of sessions, divided by \
-    that in the smaller. 1 is linear for a list, and independent of the total for a query.";
-
-/// What was found with so many sessions.
-#[derive(Clone, Copy, Debug, Default)]
-struct Stage {
+/// What was found.
+#[derive(Clone, Copy, Debug)]
+struct Found {
     list_ns_per_row: f64,
     list_wall_ms: f64,
     list_bytes: usize,
@@ -43,7 +39,7 @@ struct Stage {
     health_us: f64,
 }
 
-fn stage(server: &Server, sessions: usize) -> io::Result<Stage> {
+fn ask(server: &Server) -> io::Result<Found> {
     let process = server.process();
     let mut http = Http::connect(server.admin)?;
     process.settle();
@@ -52,17 +48,16 @@ fn stage(server: &Server, sessions: usize) -> io::Result<Stage> {
     let list_touched = process.touched() - before;
 
     process.settle();
-    let lists = ROWS / sessions;
-    let (listed, ()) = work(process, || (0..lists).try_for_each(|_| http.get(LIST_ALL).map(drop)))?;
+    let (listed, ()) = work(process, || (0..LISTS).try_for_each(|_| http.get(LIST_ALL).map(drop)))?;
     let (queried, ()) = work(process, || (0..QUERIES).try_for_each(|_| http.get(LIST_ONE).map(drop)))?;
     let (healthy, ()) = work(process, || (0..QUERIES).try_for_each(|_| http.get("/healthz").map(drop)))?;
 
-    if rows(http.get(LIST_ONE)?)?.len() != BILLYS || rows(http.get(LIST_ALL)?)?.len() != sessions {
+    if rows(http.get(LIST_ONE)?)?.len() != BILLYS || rows(http.get(LIST_ALL)?)?.len() != SESSIONS {
         return Err(io::Error::other("the list is not of those who are there"));
     }
-    Ok(Stage {
-        list_ns_per_row: listed.server_ns / (lists * sessions) as f64,
-        list_wall_ms: listed.seconds * 1000.0 / lists as f64,
+    Ok(Found {
+        list_ns_per_row: listed.server_ns / (LISTS * SESSIONS) as f64,
+        list_wall_ms: listed.seconds * 1000.0 / LISTS as f64,
         list_bytes,
         list_touched,
         query_us: queried.server_ns / 1000.0 / QUERIES as f64,
@@ -84,18 +79,14 @@ fn memcpy_ns(bytes: usize) -> f64 {
 
 pub fn measure() -> Measured {
     let server = Server::start(Place::FirstCore).map_err(|error| error.to_string())?;
-    let mut held = Held::default();
-    let mut stages = Vec::new();
-    for sessions in SESSIONS {
-        let found = held.add(&server, held.len()..sessions).and_then(|()| {
-            held.send_each(0..sessions, &server.message(64))?;
-            stage(&server, sessions)
-        });
-        stages.push(found.map_err(|error| error.to_string())?);
-    }
+    let asked = || {
+        let mut held = Held::open(&server, 0..SESSIONS)?;
+        held.send_each(0..SESSIONS, &server.message(64))?;
+        Ok((ask(&server)?, held))
+    };
+    let (found, held) = asked().map_err(|error: io::Error| error.to_string())?;
     held.check(&server)?;
-    let [few, thousand, _, most] = stages[..] else { return Err("a stage is missing".to_owned()) };
-    let copy = memcpy_ns(most.list_bytes) / SESSIONS[3] as f64;
+    let copy = memcpy_ns(found.list_bytes) / SESSIONS as f64;
     let line = |id, what: String, floor, ours, target, how| Line {
         id,
         what,
@@ -106,39 +97,23 @@ pub fn measure() -> Measured {
         doubts: Vec::new(),
     };
     Ok(vec![
-        line("P4", "a row of a whole list, ns".into(), Some(copy), most.list_ns_per_row, Target::None, ROW),
-        line("P4", "the whole list, 15,000 rows, ms".into(), None, most.list_wall_ms, Target::None, ROW),
+        line("P4", "a row of a whole list, ns".into(), Some(copy), found.list_ns_per_row, Target::None, ROW),
+        line("P4", "the whole list, 15,000 rows, ms".into(), None, found.list_wall_ms, Target::None, ROW),
         line(
             "P4",
             "its transient memory, KiB".into(),
             None,
-            most.list_touched as f64 / 1024.0,
+            found.list_touched as f64 / 1024.0,
             Target::Figure(256.0),
             TOUCHED,
         ),
         line(
             "P5",
             "one user's list, 20 hits of 15,000, us".into(),
-            Some(most.health_us),
-            most.query_us,
+            Some(found.health_us),
+            found.query_us,
             Target::Figure(60.0),
             QUERY,
-        ),
-        line(
-            "P8",
-            "time of a row, 15,000 : 1,000 sessions".into(),
-            None,
-            most.list_ns_per_row / thousand.list_ns_per_row,
-            Target::Figure(1.15),
-            GROWTH,
-        ),
-        line(
-            "P8",
-            "one user's list, 15,000 : 100 sessions".into(),
-            None,
-            most.query_us / few.query_us,
-            Target::Figure(1.15),
-            GROWTH,
         ),
     ])
 }

@@ -30,6 +30,7 @@ use std::{
 };
 
 use rig::{
+    idlers::become_idlers_if_asked,
     process::{become_generator, become_server_if_asked},
     table::{self, Line},
 };
@@ -44,20 +45,22 @@ type Measured = Result<Vec<Line>, String>;
 type Measure = (&'static str, fn() -> Measured);
 
 /// Everything that is measured. A new line needs no more than a place here.
-const MEASURES: [Measure; 9] = [
+const MEASURES: [Measure; 10] = [
     ("P1", memory::measure),
     ("P2", messages::lone),
     ("P3", messages::pipelined),
-    ("P4 P5 P8", listing::measure),
+    ("P4 P5", listing::measure),
     ("P6", handshakes::measure),
     ("P7", fairness::measure),
     ("P7", fairness::measure_in_a_million),
     ("P8", growth::per_message),
+    ("P8", growth::lists),
     ("P8", growth::heartbeats),
 ];
 
 fn main() -> ExitCode {
     become_server_if_asked();
+    become_idlers_if_asked();
     floor::become_floor_if_asked();
     let wanted: Vec<_> = env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     let known = |wanted: &String| MEASURES.iter().any(|(ids, _)| ids.contains(&**wanted));
