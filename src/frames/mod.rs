@@ -23,7 +23,8 @@
 //! code](Reader#errors); a test compares the two on valid, damaged and random streams. It differs in when:
 //! what a header already gives away ends the connection before the payload has come, and so does the first byte that
 //! is no UTF-8. And a close code that must not be sent (RFC 6455, 7.4) is an error here, where tungstenite tells of a
-//! close frame with 1002 in it.
+//! close frame with 1002 in it; so is a control frame that is longer than any may be, which tungstenite calls too big if it
+//! is over the limit of messages.
 
 mod header;
 mod mask;

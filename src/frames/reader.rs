@@ -21,7 +21,8 @@ use super::{
 /// What the reader goes by. The same for every read of one connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
-    /// The largest message, in payload bytes. A larger one is refused as soon as a header announces it.
+    /// The largest message, in payload bytes. A larger one is refused as soon as a header announces it. Control frames
+    /// have a limit of their own (RFC 6455, 5.5).
     pub max_message_bytes: usize,
     /// The messages that are wanted whole.
     pub keep: Keep,
@@ -134,14 +135,18 @@ impl Reader {
         self.frame == Frame::None && self.message == Message::None && self.carry.is_none() && !self.is_over
     }
 
-    /// Checks a header, in the order that tungstenite does, and makes its frame the current one.
+    /// Checks a header, in the order that tungstenite does, and makes its frame the current one. The limit of messages is
+    /// none of control frames, unlike there: a small one would forbid the pongs to our own pings.
     #[inline]
     fn begin(&mut self, header: Header, rules: Rules) -> Result<(), Error> {
         let Header { is_final, has_reserved_bits, opcode, mask, payload_bytes } = header;
-        if let OpCode::Data(Data::Reserved(code)) | OpCode::Control(Control::Reserved(code)) = opcode {
-            return Err(ProtocolError::InvalidOpcode(code).into());
-        }
-        let payload_bytes = within(payload_bytes, 0, rules.max_message_bytes)?;
+        let payload_bytes = match opcode {
+            OpCode::Data(Data::Reserved(code)) | OpCode::Control(Control::Reserved(code)) => {
+                return Err(ProtocolError::InvalidOpcode(code).into());
+            }
+            OpCode::Data(_) => within(payload_bytes, 0, rules.max_message_bytes)?,
+            OpCode::Control(_) => usize::try_from(payload_bytes).unwrap_or(usize::MAX),
+        };
         let Some(mask) = mask else { return Err(ProtocolError::UnmaskedFrameFromClient.into()) };
         if has_reserved_bits {
             return Err(ProtocolError::NonZeroReservedBits.into());
