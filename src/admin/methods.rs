@@ -17,7 +17,7 @@ use super::{
 use crate::{
     config::tokens::Scope,
     edge::clock::Clock,
-    session::{Glob, Registry, Session},
+    session::{Glob, Listing, Registry, Session},
 };
 
 /// The questions of one caller, and what they are answered from.
@@ -83,13 +83,15 @@ impl Methods {
 
     /// The plain array of `getSessionInfo`.
     pub(super) fn session_info(&self, filters: SessionInfoFilters) -> Box<dyn Source> {
-        let is_shared = !self.snapshots.max_age.is_zero();
+        infos::source(self, filters)
+    }
+
+    /// Begins its list: who comes later is not in it. `None` is an empty one.
+    pub(super) fn info_list(&self, filters: SessionInfoFilters) -> Option<Listing> {
         let view = self.caller.view();
-        let key = is_shared.then(|| infos::Key::new(view, &filters));
-        let list = view.projects(filters.project).map(|project| {
+        view.projects(filters.project).map(|project| {
             let list = self.registry.list(filters.username, project);
             if view.mask() == Mask::On { list.masked() } else { list }
-        });
-        infos::source(self, list, key)
+        })
     }
 }

@@ -51,7 +51,7 @@ pub(super) enum Share<K: Key, T: Clone> {
     Found(T),
     /// Somebody makes it: ask again after this.
     Wait(BoxFuture<'static, ()>),
-    /// It is theirs to make.
+    /// It is theirs to make, of nothing that they have looked at before.
     Make(Turn<K, T>),
     /// It is too large to be shared: they make their own.
     Alone,
