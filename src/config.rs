@@ -82,7 +82,7 @@ pub struct ClientsConfig {
     /// How many sessions there may be, how long what is gone may come back, how many ended ones are remembered.
     pub rules: Rules,
     /// The most sockets at a time: those of sessions, those that are still being asked who they are, and those
-    /// that are told there is no place.
+    /// that are told there is no place. Some 32 more are accepted, only to be told that all are taken.
     pub max_open: usize,
 }
 
@@ -136,7 +136,8 @@ pub struct AdminConfig {
 /// The end of a server: connections are asked to leave, and after a while cut.
 #[derive(Clone, Copy, Debug)]
 pub struct DrainConfig {
-    /// Over how long the connections are told to leave, so that they do not all come back at once.
+    /// Over how long the connections are told to leave, so that they do not all come back at once. Whose turn would come
+    /// after the grace period is cut without a word.
     pub spread: Duration,
     /// How long connections may take to leave.
     pub grace_period: Duration,

@@ -1,6 +1,7 @@
 //! What `serve` can be told, by flag, by environment or by file; the first of these that says it wins.
 
 mod admin;
+mod drain;
 mod identity;
 mod lists;
 mod tls;
@@ -25,7 +26,7 @@ use super::{
     units::{IdleTimes, Size, Span},
 };
 use crate::{
-    config::{AdminConfig, ClientsConfig, Config, DrainConfig, Exposure, MAX_HEARTBEAT, Rates, Reload},
+    config::{AdminConfig, ClientsConfig, Config, Exposure, MAX_HEARTBEAT, Rates, Reload},
     session::{Limits, OneSessionPerUser, Rules, Windows},
 };
 
@@ -190,7 +191,7 @@ pub(super) struct Settings {
     /// How long connections may take to leave when the server ends [default: 5s]
     #[arg(long, env = "HEADCOUNT_GRACE_PERIOD", value_name = "TIME")]
     grace_period: Option<Span>,
-    /// Over how long the connections are told to leave when the server ends [default: 1s]
+    /// Over how long the connections are told to leave when the server ends, grace-period at most [default: 1s]
     #[arg(long, env = "HEADCOUNT_DRAIN_SPREAD", value_name = "TIME")]
     drain_spread: Option<Span>,
     /// Origins of pages that may connect as clients besides those of the same host, comma-separated
@@ -337,6 +338,7 @@ impl Settings {
             return Err(Failure::Usage("max-message-bytes must be more than 0".to_owned()));
         }
         let admin = AdminConfig { request_timeout, ..self.admin_config(places.admin)? };
+        let drain = self.drain().map_err(Failure::Usage)?;
         Ok(Checked {
             listen,
             admin_listen,
@@ -364,10 +366,7 @@ impl Settings {
                     max_open: places.sessions + places.beside_sessions,
                 },
                 admin: AdminConfig { tls: certificates.admin, ..admin },
-                drain: DrainConfig {
-                    spread: span(self.drain_spread, DrainConfig::default().spread),
-                    grace_period: span(self.grace_period, DrainConfig::default().grace_period),
-                },
+                drain,
                 reload: Reload::default(),
             },
         })
@@ -414,6 +413,7 @@ impl Settings {
                 resume_ms: window(self.resume_window, windows.resume_ms),
                 resume_mobile_ms: window(self.resume_window_mobile, windows.resume_mobile_ms),
                 reload_ms: window(self.reload_grace, windows.reload_ms),
+                ..windows
             },
             max_ended: self.max_ended.unwrap_or(max_ended),
             one_session_per_user: self.one_session_per_user.map_or(
@@ -460,8 +460,8 @@ struct Places {
 
 impl Places {
     fn among(descriptors: usize) -> Self {
-        /// The listeners, the log, the runtime.
-        const OTHERS: usize = 32;
+        /// The listeners, the log, the runtime; and 32 clients beside all places, who are told that there is none.
+        const OTHERS: usize = 32 + 32;
         let admin = (descriptors / 8).clamp(2, 1024);
         let beside_sessions = (descriptors / 8).clamp(2, 256);
         let sessions = descriptors.saturating_sub(admin + beside_sessions + OTHERS);
@@ -497,9 +497,9 @@ mod tests {
         let limit = |descriptors| {
             settings("").check(descriptors).unwrap().config.clients.rules.limits.max_sessions.unwrap()
         };
-        assert_eq!(limit(20_000), 18_688);
-        assert_eq!(limit(1_024), 736);
-        assert_eq!(limit(200), 118);
+        assert_eq!(limit(20_000), 18_656);
+        assert_eq!(limit(1_024), 704);
+        assert_eq!(limit(200), 86);
         assert_eq!(limit(0), 1);
         assert_eq!(limit(1 << 30), 100_000);
     }
@@ -527,6 +527,7 @@ mod tests {
         refused("write-timeout = '0s'", "write-timeout must be more than 0");
         refused("heartbeat = '0s'", "heartbeat must be more than 0");
         refused("heartbeat = '25h'", "heartbeat must be at most 24 h");
+        refused("drain-spread = '6s'", "drain-spread 6s is longer than grace-period 5s");
         for bad in ["https://hmi.example/", "hmi.example", "*", "https://*", "null", "https://a@b", ""] {
             refused(&format!("allowed-origins = ['{bad}']"), "allowed-origins");
             refused(&format!("admin-allowed-origins = ['{bad}']"), "admin-allowed-origins");

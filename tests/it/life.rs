@@ -36,6 +36,8 @@ fn a_mistake_is_one_line_that_names_it() {
     );
     refuses(&serve(&["--listen", "0.0.0.0:0"]), 2, &["listen", "not loopback", "--identity open"]);
     refuses(&headcount().arg("sevre").output().unwrap(), 2, &["sevre"]);
+    let unequal = ["drain-spread 3s is longer than grace-period 2s", "lengthen grace-period"];
+    refuses(&serve(&["--grace-period", "2s", "--drain-spread", "3s"]), 2, &unequal);
     let environment = headcount().args(["serve"]).env("HEADCOUNT_ECHO", "perhaps").output().unwrap();
     refuses(&environment, 2, &["echo", "perhaps"]);
 }
@@ -91,6 +93,23 @@ fn flags_go_before_the_environment_and_that_before_the_file() {
     client.send(TEXT, &[b'x'; 20]);
     assert_eq!(client.receive(), Some((TEXT, vec![b'x'; 20])), "the file's echo, the flag's limit");
     assert_eq!(request(server.clients, "GET", "/ws/p", UPGRADE, "").status, 429, "the file's limit");
+    std::fs::remove_file(&file).unwrap();
+}
+
+#[test]
+fn two_settings_that_do_not_go_together_are_refused_wherever_each_is_written() {
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("test-drain-{}.toml", std::process::id()));
+    std::fs::write(&file, "grace-period = '2s'\n").unwrap();
+    let by_file = |spread: &str| {
+        let mut command = headcount();
+        command.args(["serve", "--config"]).arg(&file).env("HEADCOUNT_DRAIN_SPREAD", spread);
+        command
+    };
+    let says = ["drain-spread 3s is longer than grace-period 2s"];
+    refuses(&by_file("3s").output().unwrap(), 2, &says);
+    refuses(&by_file("1s").arg("--drain-spread=3s").output().unwrap(), 2, &says);
+    let server = Server::start_by(by_file("3s").arg("--grace-period=3s"));
+    assert_eq!(get(server.admin, "/readyz").status, 200, "the flag's grace period goes before the file's");
     std::fs::remove_file(&file).unwrap();
 }
 
