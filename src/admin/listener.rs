@@ -112,7 +112,8 @@ impl AdminPlane {
     /// asked for.
     pub(crate) async fn run(self: Arc<Self>, listener: TcpListener, read_again: ReadAgain) {
         let places = places(self.config.max_connections);
-        let accepting = accept(listener, &places, self.closing.clone(), |accepted| {
+        // The query plane has no answer of its own for those who find no place: the backlog holds them.
+        let accepting = accept(listener, &places, 0, self.closing.clone(), |accepted| {
             self.connections.spawn(self.clone().greet(accepted));
         });
         tokio::select! {

@@ -20,7 +20,7 @@ pub(super) struct Arrival {
     /// None if it was let in.
     missed: Option<Missed>,
     inside: Option<Inside>,
-    /// Its place among all that are open, until it is let in.
+    /// Its place among all that are open, or beside them, until it is let in.
     place: Option<OwnedSemaphorePermit>,
 }
 
@@ -33,6 +33,10 @@ pub(super) struct Inside {
 }
 
 impl Arrival {
+    /// While all places are taken, so many may arrive at a time beside them, and are told so. The descriptors are shared
+    /// out with room for them (`cli/settings.rs`).
+    pub(super) const MAX_BESIDE: usize = 32;
+
     pub(super) fn new(plane: Arc<ClientPlane>, place: OwnedSemaphorePermit) -> Self {
         plane.counted.accepted();
         Self {
@@ -42,6 +46,11 @@ impl Arrival {
             inside: None,
             place: Some(place),
         }
+    }
+
+    /// Whether all places were taken when it was accepted. It is told so, and not let in even if there is one by now.
+    pub(super) fn is_beside(&self) -> bool {
+        self.place.as_ref().is_some_and(|place| !Arc::ptr_eq(place.semaphore(), &self.plane.places))
     }
 
     /// A request was answered so.

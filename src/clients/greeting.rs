@@ -208,7 +208,7 @@ impl ClientPlane {
             Ok(Some((head, request))) if head <= MAX_REQUEST_HEAD && is_usual(&request) => (head, request),
             _ => return First::Other(Bytes::copy_from_slice(bytes), None),
         };
-        match self.say(&request, peer) {
+        match self.say(&request, peer, arrival.is_beside()) {
             Ok(Granted::Upgrade(response, admitted)) => {
                 arrival.let_in(admitted);
                 let mut answer = Vec::with_capacity(256);

@@ -51,12 +51,12 @@ pub(super) struct Begun {
 }
 
 impl ClientPlane {
-    /// What a request is told.
-    pub(super) fn say<B>(&self, request: &Request<B>, peer: Peer) -> Said {
+    /// What a request is told; `is_beside` if there is no place for it.
+    pub(super) fn say<B>(&self, request: &Request<B>, peer: Peer, is_beside: bool) -> Said {
         if self.draining.is_cancelled() {
             return Err(Refusal::draining());
         }
-        upgrade::answer(request, peer, self)
+        upgrade::answer(request, peer, self, is_beside)
     }
 
     /// Reads requests until one is let in, then gives its stream to a task of its own: this one's state,
@@ -94,18 +94,21 @@ impl ClientPlane {
         arrival: &mut Arrival,
     ) -> Option<(S, Bytes)> {
         let Begun { read, said, until } = begun;
+        let is_beside = arrival.is_beside();
         let door = Mutex::new((&mut *arrival, said));
         let has_asked = AtomicBool::new(false);
         let service = service_fn(|request: Request<Incoming>| {
             has_asked.store(true, Ordering::Relaxed);
             let mut door = door.lock().unwrap_or_else(PoisonError::into_inner);
-            let said = door.1.take().unwrap_or_else(|| self.say(&request, peer));
+            let said = door.1.take().unwrap_or_else(|| self.say(&request, peer, is_beside));
             ready(Ok::<_, Infallible>(respond(said, door.0)))
         });
         let http = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.config.request_timeout)
             .max_header_size(MAX_REQUEST_HEAD)
+            // Whoever has no place among all is answered once, and leaves the place beside them to the next.
+            .keep_alive(!is_beside)
             // `nc -N` and its like say at once that they have asked everything.
             .half_close(true)
             .serve_connection(TokioIo::new(Rewound::new(stream, read)), service);

@@ -64,24 +64,32 @@ impl Pace {
     }
 }
 
-/// A bucket for each address that came within the last second.
+/// A bucket for each address that came within the last second, and some more.
 #[derive(Debug, Default)]
-pub(super) struct Gate {
-    buckets: Mutex<HashMap<IpAddr, Bucket>>,
+pub(super) struct Gate(Mutex<Buckets>);
+
+#[derive(Debug, Default)]
+struct Buckets {
+    of: HashMap<IpAddr, Bucket>,
+    /// Above so many addresses, those that have not come for a second are forgotten, unless there are few.
+    sweep_above: usize,
 }
 
-/// Above so many addresses, those that have not come for a second are forgotten.
+/// So many addresses are few.
 const SWEEP_ABOVE: usize = 4096;
 
 impl Gate {
     /// Whether this address may come now.
     pub(super) fn lets_in(&self, address: IpAddr, per_second: u32, now_ms: u64) -> bool {
-        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        if buckets.len() > SWEEP_ABOVE {
-            buckets.retain(|_, bucket| bucket.filled_ms + 1000 > now_ms);
+        let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Buckets { of, sweep_above } = &mut *buckets;
+        if of.len() > SWEEP_ABOVE.max(*sweep_above) {
+            of.retain(|_, bucket| bucket.filled_ms + 1000 > now_ms);
+            // Twice as many as are left, so that sweeping costs each newcomer a step or two.
+            *sweep_above = 2 * of.len();
         }
         let per_second = u64::from(per_second);
-        let bucket = buckets.entry(place_of(address)).or_insert_with(|| Bucket::full(per_second, now_ms));
+        let bucket = of.entry(place_of(address)).or_insert_with(|| Bucket::full(per_second, now_ms));
         bucket.take(1, per_second, now_ms)
     }
 }
@@ -118,9 +126,32 @@ mod tests {
         assert!(came("10.0.0.2"));
         assert_eq!([came("fd00::1"), came("fd00::2"), came("fd00::3")], [true, true, false]);
         assert!(came("fd00:0:0:1::1"));
-        for n in 0..=SWEEP_ABOVE as u32 + 5 {
-            gate.lets_in(std::net::Ipv4Addr::from_bits(n).into(), 1, 5_000);
-        }
-        assert!(gate.buckets.lock().unwrap().len() <= SWEEP_ABOVE + 5 + 1);
+    }
+
+    #[test]
+    fn addresses_that_came_long_ago_are_forgotten_and_not_looked_for_whenever_one_comes() {
+        let gate = Gate::default();
+        // So many new ones come, and how many are known then.
+        let come = |numbers: std::ops::RangeInclusive<usize>, now_ms| {
+            for n in numbers {
+                gate.lets_in(std::net::Ipv4Addr::from_bits(u32::try_from(n).unwrap()).into(), 1, now_ms);
+            }
+            gate.0.lock().unwrap().of.len()
+        };
+        // When these were looked through all of them were young, so the next time is when there are twice as many.
+        let looked_through = SWEEP_ABOVE + 1;
+        assert_eq!(come(1..=looked_through + 1, 0), looked_through + 1);
+        let most = 2 * looked_through;
+        assert_eq!(
+            come(looked_through + 2..=most + 1, 5_000),
+            most + 1,
+            "old ones are there, but nobody looks"
+        );
+        assert_eq!(come(most + 2..=most + 2, 5_500), most - looked_through + 1, "the old ones are forgotten");
+        assert_eq!(
+            come(most + 3..=most + 3, 9_000),
+            most - looked_through + 2,
+            "and nobody looks again so soon"
+        );
     }
 }

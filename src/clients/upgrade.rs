@@ -60,14 +60,20 @@ pub(super) enum Granted {
     Health(Response<Body>),
 }
 
-/// Answers a request: with 101 and a membership, or without one.
+/// Answers a request: with 101 and a membership, or without one. It is without one if the request came when every place
+/// was taken, and `is_beside` them.
 ///
 /// The client has joined before it can see the 101, so whoever asks after that finds it.
 ///
 /// # Errors
 ///
 /// One of the [`REFUSALS`].
-pub(super) fn answer<B>(request: &Request<B>, peer: Peer, plane: &ClientPlane) -> Result<Granted, Refusal> {
+pub(super) fn answer<B>(
+    request: &Request<B>,
+    peer: Peer,
+    plane: &ClientPlane,
+    is_beside: bool,
+) -> Result<Granted, Refusal> {
     let ClientPlane { config, registry, .. } = plane;
     let now_ms = plane.clock.now_ms();
     let client = peer.client(request.headers(), &config.proxies);
@@ -85,6 +91,12 @@ pub(super) fn answer<B>(request: &Request<B>, peer: Peer, plane: &ClientPlane) -
         if host_header(request.headers()).is_none() {
             let message = "the request needs exactly one Host header (RFC 9112, 3.2)";
             return Err(Refusal::new(StatusCode::BAD_REQUEST, "bad_handshake", message));
+        }
+        if is_beside {
+            let max = config.max_open;
+            let message =
+                format!("every connection that the server has room for is taken: the limit is {max}");
+            return Err(server_full(message));
         }
         if let Some(rate) = config.rates.connects
             && !plane.gate.lets_in(client, rate, now_ms)
@@ -163,9 +175,13 @@ fn new_id() -> Arc<str> {
     (&*id.hyphenated().encode_lower(&mut Uuid::encode_buffer())).into()
 }
 
+fn server_full(message: String) -> Refusal {
+    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "server_full", message).retry_after()
+}
+
 fn refuse_join(error: JoinError) -> Refusal {
     let (status, code) = match error {
-        JoinError::Full(_) => (StatusCode::SERVICE_UNAVAILABLE, "server_full"),
+        JoinError::Full(_) => return server_full(error.to_string()),
         JoinError::Address(_)
         | JoinError::User(_)
         | JoinError::Project(_)

@@ -1,10 +1,18 @@
 //! Every cap has its refusal or its end, and what it says.
 
-use std::time::{Duration, Instant};
+use std::{
+    io::Read,
+    net::TcpStream,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use serde_json::{Value, json};
 
-use crate::harness::{BINARY, CLOSE, RawSocket, Response, Server, TEXT, UPGRADE, headcount, request};
+use crate::harness::{
+    BINARY, CLOSE, RawSocket, Response, Server, TEXT, UPGRADE, dial, eventually, exchange_over, get,
+    headcount, request,
+};
 
 fn refused(server: &Server, target: &str) -> Response {
     let response = request(server.clients, "GET", target, UPGRADE, "");
@@ -50,12 +58,77 @@ fn connections_from_one_address_have_a_rate() {
     let server = Server::start(&["--max-connect-rate=3"]);
     let _three: Vec<_> = (0..3).map(|_| RawSocket::open(server.clients, "/ws/p")).collect();
     is_refused(&server, "/ws/p", 429, "too_fast", "the limit is 3");
-    crate::harness::eventually("a place in the next second", || {
+    eventually("a place in the next second", || {
         match request(server.clients, "GET", "/ws/p", UPGRADE, "").status {
             101 => Ok(()),
             status => Err(status),
         }
     });
+}
+
+/// A session that may have many connections.
+const DESIGNER: &str = "/ws/p?scope=designer&designerId=d&pageId=a";
+
+/// Another connection of it.
+fn another(server: &Server) -> Result<TcpStream, Response> {
+    let mut stream = dial(server.clients);
+    let ask = format!("GET {DESIGNER} HTTP/1.1\r\nHost: {}\r\n{UPGRADE}\r\n", server.clients);
+    let response = exchange_over(&mut stream, ask.as_bytes());
+    if response.status == 101 { Ok(stream) } else { Err(response) }
+}
+
+/// A server that has room for few connections, since it has few descriptors, and all of them.
+fn full() -> (Server, Vec<TcpStream>) {
+    let command = format!("ulimit -n 64; exec {} serve --max-sessions=0", env!("CARGO_BIN_EXE_headcount"));
+    let server = Server::start_by(Command::new("sh").args(["-c", &command]));
+    let connections: Vec<_> = std::iter::from_fn(|| another(&server).ok()).collect();
+    assert!(connections.len() > 1);
+    (server, connections)
+}
+
+/// What it has counted.
+fn connections(server: &Server) -> Value {
+    serde_json::from_str::<Value>(&get(server.admin, "/api/v1/stats").body).unwrap()["connections"].clone()
+}
+
+/// They were left in the system's backlog without a word, and so was whoever asked how the server is.
+#[test]
+fn connections_have_a_limit_beyond_which_they_are_told_so() {
+    let (server, mut inside) = full();
+    let says = format!("the limit is {}", inside.len());
+    // Each makes room for the next, or these were too many.
+    for _ in 0..40 {
+        is_refused(&server, DESIGNER, 503, "server_full", &says);
+    }
+    let healthy = get(server.clients, "/healthz");
+    assert_eq!((healthy.status, healthy.header("connection")), (200, Some("close")));
+    assert_eq!(get(server.clients, "/nope").status, 404);
+    inside.pop();
+    inside.push(eventually("the place of the one who has left", || another(&server)));
+    is_refused(&server, DESIGNER, 503, "server_full", &says);
+}
+
+#[test]
+fn whoever_came_when_all_connections_were_taken_is_refused_although_one_has_left_and_is_counted() {
+    let (server, mut inside) = full();
+    let of = |key: &str| connections(&server)[key].as_u64().unwrap();
+    let accepted = of("accepted");
+    let mut early = dial(server.clients);
+    eventually("the newcomer", || if of("accepted") > accepted { Ok(()) } else { Err(accepted) });
+    inside.pop();
+    let left = inside.len() as u64;
+    eventually("one who leaves", || if of("open") == left { Ok(()) } else { Err(left) });
+    let ask = format!("GET {DESIGNER} HTTP/1.1\r\nHost: {}\r\n{UPGRADE}\r\n", server.clients);
+    let response = exchange_over(&mut early, ask.as_bytes());
+    assert_eq!((response.status, &*response.error().0), (503, "server_full"));
+    assert_eq!(early.read(&mut [0]).unwrap(), 0, "nothing else can be asked");
+    let counted = eventually("that it is counted", || {
+        let counted = connections(&server);
+        if counted["arriving"] == 0 { Ok(counted) } else { Err(counted) }
+    });
+    assert_eq!(counted["refusedByReason"]["server_full"], 2, "{counted}");
+    let of = |key: &str| counted[key].as_u64().unwrap();
+    assert_eq!(of("accepted"), of("refused") + of("dropped") + of("upgraded"), "{counted}");
 }
 
 #[test]
@@ -83,7 +156,7 @@ fn a_second_login_is_refused_while_the_first_is_there() {
     let _others = [RawSocket::open(server.clients, "/ws/p"), RawSocket::open(server.clients, "/ws/p")];
     // A session that only waits for its client is no reason to keep that client out.
     drop(first);
-    crate::harness::eventually("the second login", || {
+    eventually("the second login", || {
         let response = request(server.clients, "GET", "/ws/p?username=ann", UPGRADE, "");
         if response.status == 101 { Ok(()) } else { Err(response) }
     });
@@ -138,7 +211,7 @@ fn leaving_is_spread_and_bounded() {
         clients.iter().filter(has_come).count()
     };
     // Some are told while others are not: it takes a second until all are.
-    let some = crate::harness::eventually("the first ten", || match told(&clients) {
+    let some = eventually("the first ten", || match told(&clients) {
         few @ 0..10 => Err(few),
         some => Ok(some),
     });
@@ -156,7 +229,7 @@ fn a_second_signal_ends_the_server_now() {
     let _stubborn = RawSocket::open(server.clients, "/ws/p");
     let begun = Instant::now();
     server.signal("TERM");
-    crate::harness::eventually("the drain", || match crate::harness::get(server.admin, "/readyz").status {
+    eventually("the drain", || match get(server.admin, "/readyz").status {
         503 => Ok(()),
         status => Err(status),
     });
