@@ -128,10 +128,13 @@ pub async fn run_on(
         let open = clients.connections.len();
         draining.cancel();
         let cut = tokio::select! {
-            cut = leave(&clients.connections, config.drain.grace_period) => cut,
+            biased; // Sessions without a connection end too, also where there is nobody to wait for.
             () = clients.ask_to_leave(config.drain.spread) => unreachable!("it asks until it is dropped"),
+            cut = leave(&clients.connections, config.drain.grace_period) => cut,
         };
         clients.cut.cancel();
+        // Those whose last connection broke since they were last looked for.
+        clients.end_waiting();
         // Administrators may watch the clients leave; then it is their turn.
         admin.closing.cancel();
         leave(&admin.connections, ADMIN_GRACE_PERIOD).await;

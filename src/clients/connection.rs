@@ -208,6 +208,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Does what there is to do now; an error is the end.
     fn go_on(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Result<(), Ending> {
+        // Of a connection that panicked, they are not for this one.
+        scratch.replies.clear();
         // Two cold lines of memory, this one and the line's: asked for together they take the time of one, which is 3 to 6 %
         // of a lone message.
         self.membership.touch();

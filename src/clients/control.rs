@@ -111,7 +111,7 @@ pub(super) fn obey(
         }
         FromClient::ClosePage { page_id } => {
             let page_id = params::page_id(&page_id).map_err(bad)?;
-            membership.close_page(&page_id).map_err(page_error)
+            membership.close_page(&page_id, now_ms).map_err(page_error)
         }
         FromClient::Navigate { page_id, path } => {
             let page_id = params::page_id(&page_id).map_err(bad)?;

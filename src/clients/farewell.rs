@@ -77,7 +77,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Ending::Cut => {
                 let session = self.membership.session().who().id();
                 tracing::debug!(session, "cut at the end of the grace period");
-                (Leaving::Lost, LastWord::None)
+                (Leaving::Ended(EndReason::Drained), LastWord::None)
             }
             Ending::TooFast => {
                 fail(EndReason::RateLimited, CloseCode::Policy, "you send more than is allowed in a second")

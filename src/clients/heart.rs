@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::{task, time};
+use tokio::{
+    task,
+    time::{self, MissedTickBehavior},
+};
 
 use super::line::Line;
 use crate::{
@@ -42,14 +45,25 @@ struct Wheel {
     pinged: usize,
     /// Those that have not answered the last ping; few, and watched closely.
     suspects: Vec<Weak<Line>>,
+    /// When they were last looked after.
+    looked_ms: Option<u64>,
+    /// Until then nobody is given up: the server itself has stood still.
+    pardon_ms: u64,
     /// The grace period is over.
     is_cut: bool,
 }
 
 impl Heart {
     pub(crate) fn new(beat: Duration) -> Self {
-        let wheel =
-            Wheel { turns: vec![Vec::new(); TURNS], next: 0, pinged: 0, suspects: Vec::new(), is_cut: false };
+        let wheel = Wheel {
+            turns: vec![Vec::new(); TURNS],
+            next: 0,
+            pinged: 0,
+            suspects: Vec::new(),
+            looked_ms: None,
+            pardon_ms: 0,
+            is_cut: false,
+        };
         Self { beat: beat.min(MAX_HEARTBEAT), wheel: Mutex::new(wheel) }
     }
 
@@ -78,6 +92,8 @@ impl Heart {
     pub(crate) async fn run(&self, clock: Clock) {
         let turn = (self.beat / u32::try_from(TURNS).expect("a few")).max(Duration::from_millis(1));
         let mut turns = long(|| time::interval(turn));
+        // After a pause of the server's, what was missed is not made up for.
+        turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             // Where everybody answers, nobody has to be looked after between the turns.
             let pause = if self.has_suspects() { turn / LOOKS } else { Duration::MAX };
@@ -125,12 +141,22 @@ impl Heart {
     }
 
     /// Gives up those that have been silent for too long.
+    ///
+    /// Not after a pause of the server's own, or of the machine's: what came meanwhile waits to be read, and whoever was
+    /// not asked could not answer. Everybody has one heartbeat from then on.
     fn look_after(&self, now_ms: u64) {
         let beat_ms = self.beat_ms();
-        self.lock().suspects.retain(|line| {
+        let mut wheel = self.lock();
+        let Wheel { suspects, looked_ms, pardon_ms, .. } = &mut *wheel;
+        // Looks are a sixteenth of a heartbeat apart; a silence of ours that is shorter than this makes nobody seem lost.
+        if looked_ms.replace(now_ms).is_some_and(|looked_ms| now_ms.saturating_sub(looked_ms) > beat_ms / 2) {
+            *pardon_ms = now_ms + beat_ms;
+        }
+        let is_pardoned = now_ms < *pardon_ms;
+        suspects.retain(|line| {
             let Some(line) = line.upgrade() else { return false };
             let silent_ms = line.silent_ms(now_ms);
-            let is_lost = silent_ms >= beat_ms * 5 / 2;
+            let is_lost = !is_pardoned && silent_ms >= beat_ms * 5 / 2;
             if is_lost {
                 line.silent();
             }
@@ -208,6 +234,31 @@ mod tests {
             let is_lost = told(&silent).is_some_and(|told| told.is_silent());
             assert_eq!(is_lost, now_ms == 16_000, "at {now_ms} ms");
             if is_lost {
+                return;
+            }
+        }
+        panic!("never lost");
+    }
+
+    /// A server that was stopped for a while took all its clients for lost, although their bytes waited to be read.
+    #[test]
+    fn nobody_is_lost_because_the_server_itself_stood_still() {
+        let heart = Heart::new(Duration::from_millis(6_400));
+        let (silent, alive) = (Arc::new(Line::new(false, 0)), Arc::new(Line::new(false, 0)));
+        heart.enroll(&silent);
+        heart.enroll(&alive);
+        pass(&heart, 0, 1);
+        alive.heard(6_400);
+        const GOES_ON: u64 = 600_000;
+        for turn in 0..=TURNS as u64 * 2 {
+            let now_ms = GOES_ON + turn * 400;
+            self::turn(&heart, now_ms);
+            let is_lost = |line: &Line| told(line).is_some_and(|told| told.is_silent());
+            assert!(!is_lost(&alive), "at {now_ms} ms");
+            // What it sent before the pause is read after the first turn.
+            alive.heard(now_ms);
+            if is_lost(&silent) {
+                assert_eq!(now_ms, GOES_ON + 6_400, "it has one heartbeat");
                 return;
             }
         }

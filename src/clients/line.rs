@@ -8,7 +8,7 @@ use std::{
 
 use crate::session::{Order, Outlet};
 
-/// The most that may wait for a connection's task. A task that takes nothing for so long is stuck, and what is
+/// The most texts that may wait for a connection's task. A task that takes nothing for so long is stuck, and what is
 /// told to it is undeliverable.
 const MAX_WAITING: usize = 64;
 
@@ -28,6 +28,8 @@ pub(super) struct Line {
     speaks_headcount: bool,
     /// The peer has been asked to leave. For the task alone; here, because here it costs nothing.
     is_parting: AtomicBool,
+    /// The last order has been told, behind which nothing is passed on. Changed under the lock of the orders.
+    is_last_told: AtomicBool,
 }
 
 /// By an administrator, or the server's end.
@@ -72,6 +74,7 @@ impl Line {
             signals: AtomicU8::new(0),
             speaks_headcount,
             is_parting: AtomicBool::new(false),
+            is_last_told: AtomicBool::new(false),
         }
     }
 
@@ -147,19 +150,33 @@ impl Line {
 
 impl Outlet for Line {
     fn tell(&self, order: Order) -> bool {
-        let is_understood = self.speaks_headcount || !matches!(order, Order::Send(_));
-        if !is_understood {
+        let is_text = matches!(order, Order::Send(_));
+        if is_text && !self.speaks_headcount {
             return false;
         }
         let mut waiting = self.orders();
+        if self.is_last_told.load(Ordering::Relaxed) {
+            return !is_text;
+        }
         let Orders(orders) = &mut **waiting.get_or_insert_default();
-        if orders.len() >= MAX_WAITING {
+        // What ends the connection is taken however many wait: its session may be gone already, and then nobody knows
+        // it any more who could tell it again.
+        if is_text && orders.len() >= MAX_WAITING {
             return false;
         }
+        self.is_last_told.store(!is_text, Ordering::Relaxed);
         orders.push(order);
         drop(waiting);
         self.signal(ORDERS);
         true
+    }
+
+    fn silent_ms(&self, now_ms: u64) -> u64 {
+        self.silent_ms(now_ms)
+    }
+
+    fn ping(&self) {
+        self.ping();
     }
 }
 
@@ -210,6 +227,21 @@ mod tests {
         let cx = Context::from_waker(Waker::noop());
         assert_eq!(speaker.told(&cx).unwrap().orders.len(), MAX_WAITING);
         assert!(speaker.tell(text()));
+    }
+
+    #[test]
+    fn the_end_is_told_however_much_waits_and_nothing_after_it() {
+        let line = Line::new(true, 0);
+        let text = || Order::Send("x".into());
+        while line.tell(text()) {}
+        assert!(line.tell(Order::Close { code: 4001, reason: "go".into() }));
+        assert!(line.tell(Order::Drain), "it ends already");
+        let cx = Context::from_waker(Waker::noop());
+        let orders = line.told(&cx).unwrap().orders;
+        assert_eq!(orders.len(), MAX_WAITING + 1);
+        assert!(matches!(orders.last(), Some(Order::Close { code: 4001, .. })));
+        assert!(!line.tell(text()), "nobody would pass it on");
+        assert_eq!(line.told(&cx), None);
     }
 
     #[test]

@@ -3,7 +3,8 @@ use std::{sync::Arc, time::Duration};
 use tokio::{
     net::TcpListener,
     sync::{Notify, Semaphore},
-    time,
+    task,
+    time::{self, Instant, MissedTickBehavior},
 };
 use tokio_util::{
     sync::CancellationToken,
@@ -31,8 +32,11 @@ use crate::{
 /// Connections are told to leave in portions, one every so often.
 const DRAIN_STEP: Duration = Duration::from_millis(10);
 
+/// While the server ends, those who came in late are looked for so often.
+const DRAIN_LOOK: Duration = Duration::from_millis(50);
+
 /// How late, at the most, a session ends that nobody came back to.
-const EXPIRY_TICK: Duration = Duration::from_millis(50);
+const EXPIRY_LATENESS: Duration = Duration::from_millis(50);
 
 /// The client plane, shared by all its connections.
 #[derive(Debug)]
@@ -88,10 +92,10 @@ impl ClientPlane {
     /// Accepts clients until the plane is cut. While it drains, they are told so. Files are read again when they
     /// change, and when that is asked for.
     pub(crate) async fn run(self: Arc<Self>, listener: TcpListener, read_again: ReadAgain) {
-        let accepting =
-            accept(listener, &self.places, self.cut.clone(), |Accepted { stream, peer, place, .. }| {
-                tokio::spawn(self.clone().greet(stream, peer, Arrival::new(self.clone(), place)));
-            });
+        let accepting = accept(listener, &self.places, Arrival::MAX_BESIDE, self.cut.clone(), |accepted| {
+            let Accepted { stream, peer, place } = accepted;
+            tokio::spawn(self.clone().greet(stream, peer, Arrival::new(self.clone(), place)));
+        });
         let plane = self.clone();
         let _heart = AbortOnDropHandle::new(tokio::spawn(async move { plane.heart.run(plane.clock).await }));
         tokio::select! {
@@ -112,37 +116,49 @@ impl ClientPlane {
         self.registry.when_due_sooner(&alarm);
         loop {
             let now_ms = self.clock.now_ms();
-            self.registry.expire(now_ms);
+            // Thousands may be due at one moment, when a network broke for all of them.
+            while self.registry.expire_some(now_ms) {
+                task::yield_now().await;
+            }
             let Some(due_ms) = self.registry.due_ms() else {
                 sooner.notified().await;
                 continue;
             };
-            let pause = Duration::from_millis(due_ms.saturating_sub(now_ms)).max(EXPIRY_TICK);
+            let pause = Duration::from_millis(due_ms.saturating_sub(now_ms)).max(EXPIRY_LATENESS);
             let _ = long(|| time::timeout(pause, sooner.notified())).await;
         }
     }
 
     /// The server ends: tells every connection, and again those that came in while it told the others.
     pub(crate) async fn ask_to_leave(&self, spread: Duration) {
-        self.registry.drain_waiting(self.clock.now_ms());
+        self.end_waiting();
         let outlets = self.registry.outlets();
         // One by one if there are few, in portions if there are many: a pause shorter than that is none.
         let most_portions =
             usize::try_from(spread.as_millis() / DRAIN_STEP.as_millis()).unwrap_or(usize::MAX);
         let portion = outlets.len().div_ceil(most_portions.max(1)).max(1);
         let portions = u32::try_from(outlets.len().div_ceil(portion)).unwrap_or(u32::MAX).max(1);
-        for some in outlets.chunks(portion) {
+        let begun = Instant::now();
+        for (some, told) in outlets.chunks(portion).zip(1..) {
             for outlet in some {
                 outlet.tell(Order::Drain);
             }
-            time::sleep(spread / portions).await;
+            // By the clock, since each sleep is somewhat late.
+            time::sleep_until(begun + spread * told / portions).await;
         }
-        let mut ticks = time::interval(EXPIRY_TICK);
+        let mut looks = time::interval(DRAIN_LOOK);
+        // However long a look takes, there is a pause before the next, in which the clients that leave have their turn.
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            ticks.tick().await;
+            looks.tick().await;
             self.registry.drain();
-            self.registry.drain_waiting(self.clock.now_ms());
+            self.end_waiting();
         }
+    }
+
+    /// Ends the sessions that wait for somebody to come back.
+    pub(crate) fn end_waiting(&self) {
+        self.registry.drain_waiting(self.clock.now_ms());
     }
 
     /// How many bytes may wait to be sent to one client. An echo waits for its reader, who is not read meanwhile, so

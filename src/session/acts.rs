@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use super::{EndReason, Order, Outlet, Registry, Session, outlet};
+use super::{EndReason, Order, Outlet, Registry, Session, outlet, presence::Presence};
 
 impl Registry {
     /// Ends a session, with words for its client; answers whether it was live.
     pub fn terminate(&self, id: &str, reason: EndReason, words: &str, now_ms: u64) -> bool {
-        self.terminate_if(id, |_| true, reason, words, now_ms)
+        self.terminate_if(id, |_, _| true, reason, words, now_ms)
     }
 
     /// The same for this very session, not for a later one of its id.
     pub fn terminate_this(&self, session: &Session, reason: EndReason, words: &str, now_ms: u64) -> bool {
-        let is_it = |live: &Session| std::ptr::eq(live, session);
+        let is_it = |live: &Session, _: &Presence| std::ptr::eq(live, session);
         self.terminate_if(session.who().id(), is_it, reason, words, now_ms)
     }
 
@@ -20,7 +20,7 @@ impl Registry {
     pub(super) fn terminate_if(
         &self,
         id: &str,
-        may_end: impl FnOnce(&Session) -> bool,
+        may_end: impl FnOnce(&Session, &Presence) -> bool,
         reason: EndReason,
         words: &str,
         now_ms: u64,
@@ -28,7 +28,7 @@ impl Registry {
         let mut told = Vec::new();
         let mut live = false;
         self.change(id, now_ms, |session, presence| {
-            if !may_end(session) {
+            if !may_end(session, presence) {
                 return None;
             }
             live = !presence.is_ended();
@@ -54,7 +54,7 @@ impl Registry {
             }
             idle = presence.remove_page(page_id);
             let nobody_left = idle.as_ref().is_some_and(|idle| idle.len() == presence.connections().len());
-            if nobody_left && presence.pages().is_empty() {
+            if nobody_left && presence.pages().is_empty() && !presence.waits() {
                 return presence.terminate(EndReason::Terminated);
             }
             None

@@ -74,14 +74,16 @@ impl EndReason {
             Self::Protocol => 1002,
             Self::TooBig => 1009,
             Self::SlowConsumer | Self::RateLimited => 1008,
-            Self::Closed | Self::Lost => 1000,
+            // It may come back, if it lives.
+            Self::Lost => 1013,
+            Self::Closed => 1000,
         }
     }
 
     /// Why a connection is closed that others have ordered to be, with this code: an administrator did it, if nobody else
     /// gives such an order.
     pub fn of_close_code(code: u16) -> Self {
-        let others = [Self::Replaced, Self::Idle, Self::TokenExpired, Self::Drained];
+        let others = [Self::Replaced, Self::Idle, Self::TokenExpired, Self::Drained, Self::Lost];
         others.into_iter().find(|reason| reason.close_code() == code).unwrap_or(Self::Terminated)
     }
 }
@@ -120,11 +122,14 @@ pub struct Windows {
     pub resume_mobile_ms: u64,
     /// How long a session without pages waits for its page to be loaded again, in milliseconds.
     pub reload_ms: u64,
+    /// How long a connection has to answer that is asked whether it lives because another came to its page, in
+    /// milliseconds.
+    pub answer_ms: u64,
 }
 
 impl Default for Windows {
     fn default() -> Self {
-        Self { resume_ms: 30_000, resume_mobile_ms: 300_000, reload_ms: 5_000 }
+        Self { resume_ms: 30_000, resume_mobile_ms: 300_000, reload_ms: 5_000, answer_ms: 2_000 }
     }
 }
 

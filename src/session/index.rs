@@ -33,6 +33,19 @@ impl Index {
         self.0.get(name).map_or_else(Vec::new, |group| group.iter().collect())
     }
 
+    /// The places of the sessions of any of these names, if there are so many at the most.
+    pub(super) fn of_any(&self, names: &BTreeSet<&str>, most: usize) -> Option<Vec<Number>> {
+        let mut places = Vec::new();
+        for name in names {
+            let Some(group) = self.0.get(*name) else { continue };
+            if places.len() + group.len() > most {
+                return None;
+            }
+            places.extend(group.iter());
+        }
+        Some(places)
+    }
+
     pub(super) fn insert(&mut self, name: &str, place: Number) {
         match self.0.get_mut(name) {
             Some(group) => group.insert(place),
@@ -138,6 +151,9 @@ mod tests {
         assert_eq!(find("bill*", 3), None, "too many");
         assert_eq!((find("*", 9), find("?oe", 9)), (None, None), "nobody knows how they begin");
         assert_eq!((index.count("billy"), index.count("joe")), (2, 0));
+        let of_any = |names: &[&str], most| sorted(index.of_any(&names.iter().copied().collect(), most));
+        assert_eq!(of_any(&["zoe", "nobody", "billy"], 3), Some(vec![1, 2, 5]));
+        assert_eq!(of_any(&["zoe", "billy"], 2), None, "too many");
     }
 
     #[test]

@@ -1,6 +1,8 @@
 use std::sync::Arc;
 
-use super::{Came, Leaving, Registry, ResumeToken, Session, presence::ConnectionNumber, rows::Counter};
+use super::{
+    Came, Leaving, Registry, ResumeToken, Session, outlet, presence::ConnectionNumber, rows::Counter,
+};
 
 /// One connection's place in its session.
 ///
@@ -91,6 +93,9 @@ impl Membership {
         let max = self.registry.limits().max_pages_per_session;
         presence.room_for(page_id, max).map_err(PageError::TooMany)?;
         presence.open_page(self.number, page_id, path, now_ms);
+        let beside = presence.beside(self.number, page_id);
+        drop(presence);
+        outlet::challenge(&beside);
         Ok(())
     }
 
@@ -99,9 +104,11 @@ impl Membership {
     /// # Errors
     ///
     /// [`PageError::Unknown`].
-    pub fn close_page(&mut self, page_id: &str) -> Result<(), PageError> {
-        let closed = self.session.presence().close_page(self.number, page_id);
-        if closed { Ok(()) } else { Err(PageError::Unknown) }
+    pub fn close_page(&mut self, page_id: &str, now_ms: u64) -> Result<(), PageError> {
+        let patience = self.session.patience(self.registry.windows());
+        let forsaken = self.session.presence().close_page(self.number, page_id, patience, now_ms);
+        outlet::part_from(&forsaken.ok_or(PageError::Unknown)?);
+        Ok(())
     }
 
     /// A page of the session is somewhere else.

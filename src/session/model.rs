@@ -4,7 +4,10 @@
 use std::{
     collections::HashSet,
     net::{IpAddr, Ipv4Addr},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
 };
 
 use proptest::{prelude::*, sample::select};
@@ -18,16 +21,29 @@ const PAGES: [&str; 4] = ["p1", "p2", "p3", "p4"];
 const PATHS: [Option<&str>; 3] = [None, Some("/alarms"), Some("/trends")];
 const DESIGNERS: [&str; 2] = ["d1", "d2"];
 
-/// The way to a connection, which remembers the close codes it was told.
+/// The way to a connection, which remembers the close codes it was told, how often it was asked for a sign of life, and
+/// when it was heard.
 #[derive(Debug, Default)]
-struct Ears(Mutex<Vec<u16>>);
+struct Ears {
+    told: Mutex<Vec<u16>>,
+    pings: AtomicUsize,
+    heard: AtomicU64,
+}
 
 impl Outlet for Ears {
     fn tell(&self, order: Order) -> bool {
         if let Order::Close { code, .. } = order {
-            self.0.lock().unwrap().push(code);
+            self.told.lock().unwrap().push(code);
         }
         true
+    }
+
+    fn silent_ms(&self, now_ms: u64) -> u64 {
+        now_ms.saturating_sub(self.heard.load(Relaxed))
+    }
+
+    fn ping(&self) {
+        self.pings.fetch_add(1, Relaxed);
     }
 }
 
@@ -182,21 +198,41 @@ fn leaving() -> impl Strategy<Value = Leaving> {
 
 fn rules() -> impl Strategy<Value = Rules> {
     let limit = || prop::option::weighted(0.4, 2..5usize);
-    let limits = (limit(), limit(), limit(), limit(), limit()).prop_map(
-        |(sessions, per_address, per_user, connections, pages)| Limits {
+    let of_sessions = (limit(), limit(), limit(), limit(), limit()).prop_map(
+        |(sessions, per_address, per_user, per_project, unauthenticated)| Limits {
             max_sessions: sessions,
             max_sessions_per_address: per_address,
             max_sessions_per_user: per_user,
-            max_connections_per_session: connections,
-            max_pages_per_session: pages,
+            max_sessions_per_project: per_project,
+            max_unauthenticated: unauthenticated,
             ..Limits::default()
         },
     );
-    let window = |ms| prop_oneof![4 => Just(ms), 1 => Just(0u64)];
-    let windows = (window(10), window(30), window(4)).prop_map(|(resume_ms, resume_mobile_ms, reload_ms)| {
-        Windows { resume_ms, resume_mobile_ms, reload_ms }
+    let limits = (of_sessions, limit(), limit()).prop_map(|(of_sessions, connections, pages)| Limits {
+        max_connections_per_session: connections,
+        max_pages_per_session: pages,
+        ..of_sessions
     });
-    (limits, windows).prop_map(|(limits, windows)| Rules { limits, windows, ..Rules::default() })
+    let one_each = prop_oneof![
+        3 => Just(OneSessionPerUser::Off),
+        1 => Just(OneSessionPerUser::Reject),
+        1 => Just(OneSessionPerUser::Replace),
+    ];
+    let window = |ms| prop_oneof![4 => Just(ms), 1 => Just(0u64)];
+    let windows = (window(10), window(30), window(4), window(3)).prop_map(
+        |(resume_ms, resume_mobile_ms, reload_ms, answer_ms)| Windows {
+            resume_ms,
+            resume_mobile_ms,
+            reload_ms,
+            answer_ms,
+        },
+    );
+    (limits, windows, one_each).prop_map(|(limits, windows, one_session_per_user)| Rules {
+        limits,
+        windows,
+        one_session_per_user,
+        ..Rules::default()
+    })
 }
 
 /// What the protocol says, and nothing else. Sessions, connections and members are numbered as they came.
@@ -228,7 +264,11 @@ type Remembered = (String, u64, u64, String, Vec<String>, u64, u64, u64);
 struct ModelConnection {
     session: usize,
     open: bool,
+    /// It has left, as it does some time after it has been told to.
+    left: bool,
     speaks_headcount: bool,
+    heard: u64,
+    pings: usize,
     told: Vec<u16>,
 }
 
@@ -238,6 +278,8 @@ struct ModelPage {
     path: Option<&'static str>,
     opened: u64,
     served_by: Vec<usize>,
+    /// Since when the last of those serves it.
+    shared: u64,
     lost_until: Option<u64>,
 }
 
@@ -252,10 +294,6 @@ impl Model {
 
     fn is_live(&self, session: usize) -> bool {
         self.sessions[session].end.is_none()
-    }
-
-    fn live_identities(&self) -> impl Iterator<Item = &Identity> {
-        self.live().map(|session| &self.sessions[session].identity)
     }
 
     fn open_connections(&self, session: usize) -> Vec<usize> {
@@ -284,6 +322,15 @@ impl Model {
         (page, path): (&'static str, Option<&'static str>),
         speaks_headcount: bool,
     ) -> Result<(usize, bool), JoinError> {
+        let nobodies = self.connections.iter().filter(|connection| {
+            !connection.left && *self.sessions[connection.session].identity.username == *UNAUTHENTICATED
+        });
+        let nobodies = nobodies.count();
+        if let Some(max) = self.rules.limits.max_unauthenticated.filter(|max| nobodies >= *max)
+            && &*who.username == UNAUTHENTICATED
+        {
+            return Err(JoinError::Unauthenticated(max));
+        }
         let resumed = token_of
             .filter(|session| self.is_live(*session) && same_owner(&self.sessions[*session].identity, who));
         let named = self.live().find(|session| self.sessions[*session].identity.id == who.id);
@@ -299,7 +346,15 @@ impl Model {
             (None, None) => self.begin(who)?,
         };
         let connection = self.connections.len();
-        self.connections.push(ModelConnection { session, open: true, speaks_headcount, told: Vec::new() });
+        self.connections.push(ModelConnection {
+            session,
+            open: true,
+            left: false,
+            speaks_headcount,
+            heard: self.now,
+            pings: 0,
+            told: Vec::new(),
+        });
         self.sessions[session].waits = None;
         self.sessions[session].holds_token |= speaks_headcount;
         self.serve(connection, page, path);
@@ -313,22 +368,50 @@ impl Model {
         }
     }
 
-    fn begin(&mut self, who: &Identity) -> Result<usize, JoinError> {
-        let Limits { max_sessions, max_sessions_per_address, max_sessions_per_user, .. } = self.rules.limits;
-        let live = self.live().count();
-        let of_address =
-            self.live_identities().filter(|live| live.client_address == who.client_address).count();
-        let of_user = self.live_identities().filter(|live| live.username == who.username).count();
-        if max_sessions.is_some_and(|max| live >= max) {
-            return Err(JoinError::Full(live));
+    /// The sessions of the same user that end when he begins one more.
+    fn making_way(&self, who: &Identity) -> Result<Vec<usize>, JoinError> {
+        let one_each = self.rules.one_session_per_user;
+        if one_each == OneSessionPerUser::Off || &*who.username == UNAUTHENTICATED {
+            return Ok(Vec::new());
         }
-        if let Some(max) = max_sessions_per_address.filter(|max| of_address >= *max) {
+        let is_his = |session: &usize| self.sessions[*session].identity.username == who.username;
+        let his: Vec<_> = self.live().filter(is_his).collect();
+        let is_connected = |session: &usize| !self.open_connections(*session).is_empty();
+        if one_each == OneSessionPerUser::Reject && his.iter().any(is_connected) {
+            return Err(JoinError::User(1));
+        }
+        Ok(his)
+    }
+
+    fn begin(&mut self, who: &Identity) -> Result<usize, JoinError> {
+        let making_way = self.making_way(who)?;
+        let stay = self.live().filter(|session| !making_way.contains(session));
+        let stay: Vec<_> = stay.map(|session| &self.sessions[session].identity).collect();
+        let is_full = |limit: Option<usize>, counts: &dyn Fn(&Identity) -> bool| {
+            limit.filter(|limit| stay.iter().filter(|other| counts(other)).count() >= *limit)
+        };
+        let limits = &self.rules.limits;
+        if let Some(max) = is_full(limits.max_sessions, &|_| true) {
+            return Err(JoinError::Full(max));
+        }
+        let same_address = |other: &Identity| other.client_address == who.client_address;
+        if let Some(max) = is_full(limits.max_sessions_per_address, &same_address) {
             return Err(JoinError::Address(max));
         }
-        if let Some(max) = max_sessions_per_user.filter(|max| of_user >= *max)
-            && &*who.username != UNAUTHENTICATED
-        {
+        let same_user = |other: &Identity| other.username == who.username;
+        if &*who.username == UNAUTHENTICATED {
+            if let Some(max) = is_full(limits.max_unauthenticated, &same_user) {
+                return Err(JoinError::Unauthenticated(max));
+            }
+        } else if let Some(max) = is_full(limits.max_sessions_per_user, &same_user) {
             return Err(JoinError::User(max));
+        }
+        let same_project = |other: &Identity| other.project == who.project;
+        if let Some(max) = is_full(limits.max_sessions_per_project, &same_project) {
+            return Err(JoinError::Project(max));
+        }
+        for session in making_way {
+            self.terminate(session, EndReason::Replaced);
         }
         self.sessions.push(ModelSession {
             identity: who.clone(),
@@ -348,7 +431,13 @@ impl Model {
         let session = self.connections[connection].session;
         match self.pages.iter_mut().find(|page| page.session == session && page.id == id) {
             Some(page) => {
-                page.served_by.push(connection);
+                for other in page.served_by.iter().filter(|other| **other != connection) {
+                    self.connections[*other].pings += 1;
+                }
+                if !page.served_by.contains(&connection) {
+                    page.served_by.push(connection);
+                    page.shared = self.now;
+                }
                 page.lost_until = None;
                 page.path = path.or(page.path);
             }
@@ -360,6 +449,7 @@ impl Model {
                     path,
                     opened: self.now,
                     served_by,
+                    shared: self.now,
                     lost_until: None,
                 });
             }
@@ -375,7 +465,7 @@ impl Model {
         let session = self.connections[connection].session;
         match self.too_many_pages(session, page) {
             Some(max) => return Err(PageError::TooMany(max)),
-            None if self.is_live(session) => self.serve(connection, page, path),
+            None if self.connections[connection].open => self.serve(connection, page, path),
             None => {}
         }
         Ok(())
@@ -384,11 +474,32 @@ impl Model {
     fn close_page(&mut self, connection: usize, id: &str) -> Result<(), PageError> {
         let found = self.pages.iter().position(|page| page.id == id && page.served_by.contains(&connection));
         let at = found.ok_or(PageError::Unknown)?;
+        self.forsake(connection, at, self.now);
         self.pages[at].served_by.retain(|server| *server != connection);
         if self.pages[at].served_by.is_empty() {
             self.pages.remove(at);
         }
         Ok(())
+    }
+
+    /// A connection stops to serve a page. So do those beside it that were not heard since they are not alone there,
+    /// if they had the time to answer; and whoever serves nothing any more by that is told to come again.
+    fn forsake(&mut self, connection: usize, page: usize, now: u64) {
+        let shared = self.pages[page].shared;
+        if now < shared + self.rules.windows.answer_ms && self.rules.windows.answer_ms > 0 {
+            return;
+        }
+        let servers = self.pages[page].served_by.clone();
+        for other in servers {
+            if other == connection || self.connections[other].heard >= shared {
+                continue;
+            }
+            self.pages[page].served_by.retain(|server| *server != other);
+            if self.pages.iter().all(|page| !page.served_by.contains(&other)) {
+                self.connections[other].open = false;
+                self.connections[other].told.push(1013);
+            }
+        }
     }
 
     fn navigate(&mut self, connection: usize, id: &str, path: Option<&'static str>) -> Result<(), PageError> {
@@ -399,17 +510,25 @@ impl Model {
     }
 
     fn leave(&mut self, connection: usize, how: Leaving, now: u64) {
+        self.connections[connection].left = true;
         if !self.connections[connection].open {
             return;
         }
+        for page in 0..self.pages.len() {
+            if self.pages[page].served_by.contains(&connection) {
+                self.forsake(connection, page, now);
+            }
+        }
         self.connections[connection].open = false;
         let session = self.connections[connection].session;
-        let Windows { resume_ms, resume_mobile_ms, reload_ms } = self.rules.windows;
+        let Windows { resume_ms, resume_mobile_ms, reload_ms, .. } = self.rules.windows;
         let is_mobile =
             [SessionScope::Ios, SessionScope::Android].contains(&self.sessions[session].identity.scope);
         let resume_ms = if is_mobile { resume_mobile_ms } else { resume_ms };
         let before = self.page_ids(session);
         let keeps = how == Leaving::Lost && resume_ms > 0;
+        let serves_alone = |page: &ModelPage| page.served_by == [connection];
+        let lost_pages = keeps && self.pages.iter().any(serves_alone);
         self.pages.retain_mut(|page| {
             if !page.served_by.contains(&connection) {
                 return true;
@@ -420,7 +539,7 @@ impl Model {
             }
             keeps || !page.served_by.is_empty()
         });
-        if !self.pages_of(session).is_empty() || !self.open_connections(session).is_empty() {
+        if !self.open_connections(session).is_empty() {
             return;
         }
         let (reason, wait_ms) = match how {
@@ -431,25 +550,36 @@ impl Model {
             Leaving::Lost => (EndReason::Lost, resume_ms),
             Leaving::Ended(reason) => (reason, 0),
         };
-        match wait_ms {
-            0 => self.end(session, reason, &before, now),
-            _ => self.sessions[session].waits = Some((now + wait_ms, reason, before)),
+        let left = self.page_ids(session);
+        if lost_pages {
+            // They are waited for.
+        } else if wait_ms > 0 {
+            let gone = before.iter().copied().filter(|id| !left.contains(id)).collect();
+            self.sessions[session].waits = Some((now + wait_ms, reason, gone));
+        } else if left.is_empty() {
+            self.end(session, reason, &before, now);
         }
     }
 
+    /// A session that nobody is connected to ends when there is nothing left that it waits for, for the reason of what it
+    /// waited for longest.
     fn expire(&mut self) {
+        let now = self.now;
         for session in self.live().collect::<Vec<_>>() {
             let before = self.page_ids(session);
-            let now = self.now;
+            let latest = self.pages_of(session).iter().filter_map(|page| page.lost_until).max();
             self.pages
                 .retain(|page| page.session != session || page.lost_until.is_none_or(|until| until > now));
             if !self.page_ids(session).is_empty() || !self.open_connections(session).is_empty() {
+                self.sessions[session].waits.take_if(|(until, ..)| *until <= now);
                 continue;
             }
             match self.sessions[session].waits.clone() {
-                Some((until, reason, pages)) if until <= now => self.end(session, reason, &pages, now),
-                Some(_) => {}
-                None => self.end(session, EndReason::Lost, &before, now),
+                Some((until, ..)) if until > now => {}
+                Some((until, reason, pages)) if latest.is_none_or(|latest| latest < until) => {
+                    self.end(session, reason, &pages, now);
+                }
+                _ => self.end(session, EndReason::Lost, &before, now),
             }
         }
     }
@@ -486,7 +616,7 @@ impl Model {
             self.connections[*connection].told.push(4004);
         }
         let others = self.open_connections(session).iter().any(|connection| !idle.contains(connection));
-        if !others && self.page_ids(session).is_empty() {
+        if !others && self.page_ids(session).is_empty() && self.sessions[session].waits.is_none() {
             self.end(session, EndReason::Terminated, &[], self.now);
         }
         true
@@ -502,7 +632,8 @@ impl Model {
 
     fn end_as_it_stands(&mut self, session: usize, reason: EndReason) {
         let waited_with = self.sessions[session].waits.clone().map(|(_, _, pages)| pages);
-        let pages = waited_with.unwrap_or_else(|| self.page_ids(session));
+        let listed = self.page_ids(session);
+        let pages = waited_with.filter(|_| listed.is_empty()).unwrap_or(listed);
         self.end(session, reason, &pages, self.now);
     }
 
@@ -655,7 +786,7 @@ impl Both {
     ) -> Result<(), JoinError> {
         let (token_of, resume) = self.token(token, &identity).unzip();
         let expected = self.model.join(&identity, token_of.flatten(), page, speaks_headcount);
-        let ears = Arc::new(Ears::default());
+        let ears = Arc::new(Ears { heard: self.model.now.into(), ..Ears::default() });
         let joining = Joining {
             identity,
             page_id: page.0.into(),
@@ -763,7 +894,7 @@ impl Both {
         let Some((_, member)) = self.member(n) else { return };
         let found = match *step {
             Step::OpenPage { page, path, .. } => member.open_page(&page.into(), path.map(Into::into), now),
-            Step::ClosePage { page, .. } => member.close_page(page),
+            Step::ClosePage { page, .. } => member.close_page(page, now),
             Step::Navigate { page, path, .. } => member.navigate(page, path.map(Into::into)),
             _ => unreachable!(),
         };
@@ -780,6 +911,10 @@ impl Both {
         let now = self.model.now;
         let Some(&mut (connection, _)) = self.member(n) else { return };
         let at = self.model.connections[connection].session;
+        if !matches!(step, Step::Delivery { .. }) {
+            self.model.connections[connection].heard = now;
+            self.ears[connection].heard.store(now, Relaxed);
+        }
         let (expected, session) = (&mut self.model.sessions[at], &self.sessions[at]);
         match *step {
             Step::Message { bytes, .. } => {
@@ -805,7 +940,12 @@ impl Both {
             self.compare_session(n, session);
         }
         for (connection, ears) in self.model.connections.iter().zip(&self.ears) {
-            assert_eq!(*ears.0.lock().unwrap(), connection.told, "the close codes told");
+            assert_eq!(*ears.told.lock().unwrap(), connection.told, "the close codes told");
+            assert_eq!(
+                ears.pings.load(Relaxed),
+                connection.pings,
+                "those whose page is taken over are asked"
+            );
         }
         self.compare_ring();
     }
@@ -899,14 +1039,23 @@ impl Both {
         self.happen(&Step::Expire { ms: 1_000 });
         self.compare();
         assert!(self.registry.is_empty());
-        let Limits { max_sessions, max_sessions_per_address, max_sessions_per_user, .. } =
-            self.model.rules.limits;
+        let Limits {
+            max_sessions,
+            max_sessions_per_address,
+            max_sessions_per_user,
+            max_sessions_per_project,
+            max_unauthenticated,
+            ..
+        } = self.model.rules.limits;
         for (user, address) in USERS.into_iter().flat_map(|user| [(user, 1), (user, 2)]) {
-            let per_user = max_sessions_per_user.filter(|_| user != UNAUTHENTICATED);
-            let Some(limit) = [max_sessions, max_sessions_per_address, per_user].into_iter().flatten().min()
-            else {
+            let per_user = if user == UNAUTHENTICATED { max_unauthenticated } else { max_sessions_per_user };
+            let is_one_each = self.model.rules.one_session_per_user != OneSessionPerUser::Off;
+            let limits = [max_sessions, max_sessions_per_address, per_user, max_sessions_per_project];
+            let Some(limit) = limits.into_iter().flatten().min() else { continue };
+            // Who replaces himself reaches no limit.
+            if is_one_each && user != UNAUTHENTICATED {
                 continue;
-            };
+            }
             let who = Who::Somebody {
                 user,
                 address,

@@ -3,7 +3,7 @@ use std::{fmt::Debug, sync::Arc};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::EndReason;
+use super::{EndReason, presence::Link};
 
 /// The one subprotocol: clients that offer it are spoken to (PROTOCOL 2.1).
 pub const SUBPROTOCOL: &str = "headcount.v1";
@@ -27,13 +27,35 @@ pub enum Order {
 /// A way to a connection's task. It never waits.
 pub trait Outlet: Debug + Send + Sync {
     /// Tells the connection. `false` if it cannot be told: the message is of a kind that the client would not
-    /// understand, or too much is waiting already.
+    /// understand, or too much is waiting already, or the connection has been told to end. That itself is always taken.
     fn tell(&self, order: Order) -> bool;
+
+    /// For how long nothing has come over the connection, in milliseconds. Who does not know says 0: a peer is not
+    /// taken for gone by mistake.
+    fn silent_ms(&self, _now_ms: u64) -> u64 {
+        0
+    }
+
+    /// Asks the peer for a sign of life.
+    fn ping(&self) {}
 }
 
 /// The order for a session that ends for this reason, and the words for its client.
 pub(super) fn closing(reason: EndReason, words: &str) -> Order {
     Order::Close { code: reason.close_code(), reason: words.into() }
+}
+
+/// Somebody else has come to the page of these: whether they are still there decides whose it is when he leaves it.
+pub(super) fn challenge(links: &[Link]) {
+    links.iter().for_each(|link| link.outlet.ping());
+}
+
+/// These serve nothing any more, and have most likely gone. If not, they may come back.
+pub(super) fn part_from(links: &[Link]) {
+    for link in links {
+        link.outlet
+            .tell(closing(EndReason::Lost, "taken for gone: another connection had your page, and left it"));
+    }
 }
 
 /// What an administrator has for a client (PROTOCOL 2.5).

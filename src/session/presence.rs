@@ -52,8 +52,8 @@ pub struct Page {
     pub opened_ms: u64,
     /// Those that serve it; none if it is lost.
     connections: SmallVec<[ConnectionNumber; 4]>,
-    /// A lost page is kept until then.
-    lost_until_ms: Option<u64>,
+    /// Of a page that several serve, since when the last of them does; of a lost one, until when it is kept.
+    moment_ms: u64,
 }
 
 impl Page {
@@ -65,6 +65,16 @@ impl Page {
     /// How many connections serve it.
     pub fn connections(&self) -> usize {
         self.connections.len()
+    }
+
+    /// Until when it is kept, if it is lost.
+    fn lost_until_ms(&self) -> Option<u64> {
+        (!self.is_connected()).then_some(self.moment_ms)
+    }
+
+    /// Since when the last of those serves it that do.
+    fn shared_ms(&self) -> u64 {
+        self.moment_ms
     }
 }
 
@@ -102,11 +112,18 @@ pub(super) struct Patience {
     pub(super) resume_ms: u64,
     /// None if the session holds no resume token, so that nobody could come back after a reload.
     pub(super) reload_ms: Option<u64>,
+    /// How long a connection has to answer that is asked whether it lives.
+    pub(super) answer_ms: u64,
 }
 
 impl Presence {
     pub(super) fn is_ended(&self) -> bool {
         self.ended
+    }
+
+    /// Whether somebody may come back beside those whose pages are listed as lost.
+    pub(super) fn waits(&self) -> bool {
+        self.waiting.is_some()
     }
 
     /// When the session ended.
@@ -119,11 +136,24 @@ impl Presence {
         &self.connections
     }
 
+    /// Whether this is a connection of the session, which has not ended then.
+    fn has(&self, number: ConnectionNumber) -> bool {
+        self.connections.iter().any(|link| link.number == number)
+    }
+
     /// The connections that serve this page; none if there is no such page or it is lost.
     pub(super) fn serving(&self, page_id: &str) -> impl Iterator<Item = &Link> {
         let page = self.pages.iter().find(|page| &*page.id == page_id);
         let numbers = page.map_or(&[][..], |page| &page.connections);
         self.connections.iter().filter(|link| numbers.contains(&link.number))
+    }
+
+    /// The connections that serve this page beside this one; none if it does not serve it itself.
+    pub(super) fn beside(&self, number: ConnectionNumber, page_id: &str) -> Vec<Link> {
+        if !self.serving(page_id).any(|link| link.number == number) {
+            return Vec::new();
+        }
+        self.serving(page_id).filter(|link| link.number != number).cloned().collect()
     }
 
     /// Takes a page away from all that serve it; answers those among them that serve nothing any more, or `None`
@@ -182,7 +212,8 @@ impl Presence {
         path: Option<Arc<str>>,
         now_ms: u64,
     ) {
-        if self.ended {
+        // A connection that was taken for gone is none of the session's any more, and is about to hear it.
+        if !self.has(number) {
             return;
         }
         self.changed = true;
@@ -190,30 +221,79 @@ impl Presence {
             Some(page) => {
                 if !page.connections.contains(&number) {
                     page.connections.push(number);
+                    page.moment_ms = now_ms;
                 }
-                page.lost_until_ms = None;
                 page.path = path.or_else(|| page.path.take());
             }
             None => {
                 let connections = smallvec![number];
                 let page =
-                    Page { id: page_id.clone(), path, opened_ms: now_ms, connections, lost_until_ms: None };
+                    Page { id: page_id.clone(), path, opened_ms: now_ms, connections, moment_ms: now_ms };
                 push_lean(&mut self.pages, page);
                 self.row_changed = true;
             }
         }
     }
 
-    /// This connection serves this page no more; answers whether it did.
-    pub(super) fn close_page(&mut self, number: ConnectionNumber, page_id: &str) -> bool {
+    /// This connection serves this page no more; answers those that [serve nothing any more](Self::forsake) by it, or
+    /// `None` if it did not.
+    pub(super) fn close_page(
+        &mut self,
+        number: ConnectionNumber,
+        page_id: &str,
+        patience: Patience,
+        now_ms: u64,
+    ) -> Option<Vec<Link>> {
         let serves = |page: &Page| &*page.id == page_id && page.connections.contains(&number);
-        let Some(at) = self.pages.iter().position(serves) else { return false };
+        let at = self.pages.iter().position(serves)?;
+        let forsaken = self.forsake(number, |page| &*page.id == page_id, patience, now_ms);
+        self.changed |= !forsaken.is_empty();
         self.pages[at].connections.retain(|connection| *connection != number);
         if !self.pages[at].is_connected() {
             self.pages.remove(at);
             self.pages_have_changed();
         }
-        true
+        Some(forsaken)
+    }
+
+    /// Takes these pages from the predecessors of a connection that stops to serve them: from those of which nothing has
+    /// been heard since somebody came to the page beside them, if they have had the time to answer. A client that has lost its connection comes back before the
+    /// server knows, and when it closes the page then, it is closed; but a tab that was duplicated stays.
+    ///
+    /// Answers those that serve nothing any more by it, and are no connections of the session from now on.
+    fn forsake(
+        &mut self,
+        number: ConnectionNumber,
+        stops_to_serve: impl Fn(&Page) -> bool,
+        patience: Patience,
+        now_ms: u64,
+    ) -> Vec<Link> {
+        let mut forsaken = Vec::new();
+        for at in 0..self.pages.len() {
+            let page = &self.pages[at];
+            if page.connections.len() < 2 || !page.connections.contains(&number) || !stops_to_serve(page) {
+                continue;
+            }
+            // Who is dropped leaves at a moment of the past.
+            let now_ms = now_ms.max(page.shared_ms());
+            let shared_for_ms = now_ms - page.shared_ms();
+            if shared_for_ms < patience.answer_ms {
+                continue;
+            }
+            let is_gone = |other: &ConnectionNumber| {
+                let link = self.connections.iter().find(|link| link.number == *other);
+                *other != number && link.is_some_and(|link| link.outlet.silent_ms(now_ms) > shared_for_ms)
+            };
+            let gone: SmallVec<[ConnectionNumber; 4]> =
+                page.connections.iter().copied().filter(is_gone).collect();
+            self.pages[at].connections.retain(|other| !gone.contains(other));
+            for other in gone {
+                if self.pages.iter().all(|page| !page.connections.contains(&other)) {
+                    forsaken.extend(self.connections.extract_if(.., |link| link.number == other));
+                }
+            }
+        }
+        forsaken
     }
 
     /// Sets where a page is; answers whether there is such a page.
@@ -226,45 +306,54 @@ impl Presence {
         })
     }
 
-    /// A connection leaves.
+    /// A connection leaves. Those that are [gone with it](Self::forsake) are put to `forsaken`.
     pub(super) fn disconnect(
         &mut self,
         number: ConnectionNumber,
         how: Leaving,
         patience: Patience,
         now_ms: u64,
+        forsaken: &mut Vec<Link>,
     ) -> Option<End> {
-        if self.ended {
+        if !self.has(number) {
             return None;
         }
         let before = self.page_ids();
         self.changed = true;
+        forsaken.extend(self.forsake(number, |_| true, patience, now_ms));
         self.connections.retain(|link| link.number != number);
+        let keeps_pages = how == Leaving::Lost && patience.resume_ms > 0;
+        let mut kept_any = false;
         self.pages.retain_mut(|page| {
             let served = page.connections.contains(&number);
             page.connections.retain(|connection| *connection != number);
             if !served || page.is_connected() {
                 return true;
             }
-            page.lost_until_ms = Some(now_ms.saturating_add(patience.resume_ms));
-            how == Leaving::Lost && patience.resume_ms > 0
+            page.moment_ms = now_ms.saturating_add(patience.resume_ms);
+            kept_any |= keeps_pages;
+            keeps_pages
         });
         self.row_changed |= self.pages.len() != before.len() || self.connections.is_empty();
-        if !self.connections.is_empty() || !self.pages.is_empty() {
+        if !self.connections.is_empty() {
             return None;
         }
-        let reason = how.reason();
         let wait_ms = match how {
             Leaving::Closed { going_away: true } => patience.reload_ms.unwrap_or(0),
-            // It had closed its pages itself; it may still come back.
+            // It may have closed its pages itself; it may still come back.
             Leaving::Lost => patience.resume_ms,
             Leaving::Closed { going_away: false } | Leaving::Ended(_) => 0,
         };
         if wait_ms == 0 {
-            return Some(self.end(reason, before));
+            return self.pages.is_empty().then(|| self.end(how.reason(), before));
         }
-        let until_ms = now_ms.saturating_add(wait_ms);
-        self.waiting = Some(Box::new(Waiting { until_ms, reason, pages: before }));
+        // Its pages are what is waited for, if it left any.
+        if !kept_any {
+            let until_ms = now_ms.saturating_add(wait_ms);
+            let gone = before.into_iter().filter(|id| self.pages.iter().all(|page| page.id != *id));
+            let pages = gone.collect();
+            self.waiting = Some(Box::new(Waiting { until_ms, reason: how.reason(), pages }));
+        }
         None
     }
 
@@ -274,35 +363,39 @@ impl Presence {
             return None;
         }
         let before = self.page_ids();
-        self.pages.retain(|page| page.lost_until_ms.is_none_or(|until| until > now_ms));
+        let latest_ms = self.pages.iter().filter_map(Page::lost_until_ms).max();
+        self.pages.retain(|page| page.lost_until_ms().is_none_or(|until| until > now_ms));
         if self.pages.len() != before.len() {
             self.pages_have_changed();
         }
-        if !self.connections.is_empty() || !self.pages.is_empty() {
+        if !self.connections.is_empty() {
             return None;
         }
-        match self.waiting.take() {
-            Some(waiting) if waiting.until_ms > now_ms => {
-                self.waiting = Some(waiting);
-                None
+        let waited = self.waiting.take_if(|waiting| waiting.until_ms <= now_ms);
+        if !self.pages.is_empty() || self.waiting.is_some() {
+            return None;
+        }
+        match waited {
+            // It ends by what it waited for longest.
+            Some(waiting) if latest_ms.is_none_or(|latest_ms| latest_ms < waiting.until_ms) => {
+                Some(self.end(waiting.reason, waiting.pages))
             }
-            Some(waiting) => Some(self.end(waiting.reason, waiting.pages)),
-            None => Some(self.end(EndReason::Lost, before)),
+            _ => Some(self.end(EndReason::Lost, before)),
         }
     }
 
     /// Ends whatever is open.
     pub(super) fn terminate(&mut self, reason: EndReason) -> Option<End> {
         let pages = match &mut self.waiting {
-            Some(waiting) => std::mem::take(&mut waiting.pages),
-            None => self.page_ids(),
+            Some(waiting) if self.pages.is_empty() => std::mem::take(&mut waiting.pages),
+            _ => self.page_ids(),
         };
         (!self.ended).then(|| self.end(reason, pages))
     }
 
     /// When [`expire`](Self::expire) has something to do next.
     pub(super) fn deadline_ms(&self) -> Option<u64> {
-        let lost = self.pages.iter().filter_map(|page| page.lost_until_ms);
+        let lost = self.pages.iter().filter_map(Page::lost_until_ms);
         lost.chain(self.waiting.as_ref().map(|waiting| waiting.until_ms)).min()
     }
 

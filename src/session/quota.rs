@@ -5,12 +5,14 @@ use std::{
     collections::{BTreeSet, HashMap},
     net::{IpAddr, Ipv6Addr},
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
 };
 
-use super::{Glob, JoinError, Session, UNAUTHENTICATED, index::Index, rows::Number};
+use super::{
+    Glob, JoinError, OneSessionPerUser, Rules, Session, UNAUTHENTICATED, index::Index, rows::Number,
+};
 
 /// How many sessions there may be; `None` is no limit.
 #[derive(Clone, Copy, Debug, Default)]
@@ -23,7 +25,7 @@ pub struct Limits {
     pub max_sessions_per_user: Option<usize>,
     /// In one project.
     pub max_sessions_per_project: Option<usize>,
-    /// Of nobody: without a user name.
+    /// Of nobody: sessions without a user name, and connections of such sessions.
     pub max_unauthenticated: Option<usize>,
     /// Connections of one session.
     pub max_connections_per_session: Option<usize>,
@@ -37,6 +39,8 @@ pub(super) struct Quota {
     counts: Mutex<Counts>,
     /// The same as in `counts`, for those who only want to know how many there are.
     live: AtomicUsize,
+    /// Connections of sessions without a user, where these have a limit.
+    of_nobody: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -62,9 +66,10 @@ impl Quota {
         self.lock().by_project.count(project)
     }
 
-    /// Takes a place among all for a session.
+    /// Takes a place among all for a session. Those of the same user that make way for it, if only one may stand, are
+    /// counted no more.
     ///
-    /// `is_taken` says whether a session of the same user stands in the way, if one can.
+    /// `session` is whose place that is, once it is listed.
     ///
     /// # Errors
     ///
@@ -73,34 +78,36 @@ impl Quota {
         &self,
         newcomer: &Session,
         address: IpAddr,
-        limits: &Limits,
-        is_taken: Option<impl Fn(Number) -> bool>,
+        rules: &Rules,
+        session: impl Fn(Number) -> Option<Arc<Session>>,
     ) -> Result<(), JoinError> {
         let counts = &mut *self.lock();
-        let who = newcomer.who();
-        let address = place_of(address);
-        let reached = |limit: Option<usize>, count: usize| limit.filter(|limit| count >= *limit);
-        if let Some(limit) = reached(limits.max_sessions, counts.live) {
+        let limits = &rules.limits;
+        let (who, address) = (newcomer.who(), place_of(address));
+        let making_way = counts.making_way(who.username(), rules.one_session_per_user, session)?;
+        let reached = |limit: Option<usize>, count: usize, makes_way: &dyn Fn(&Session) -> bool| {
+            let leaving = making_way.iter().filter(|session| makes_way(session)).count();
+            limit.filter(|limit| count - leaving >= *limit)
+        };
+        if let Some(limit) = reached(limits.max_sessions, counts.live, &|_| true) {
             return Err(JoinError::Full(limit));
         }
         let from_address = counts.per_address.get(&address).copied().unwrap_or(0);
-        if let Some(limit) = reached(limits.max_sessions_per_address, from_address) {
+        let is_from_there = |session: &Session| place_of(session.who().client_address()) == address;
+        if let Some(limit) = reached(limits.max_sessions_per_address, from_address, &is_from_there) {
             return Err(JoinError::Address(limit));
         }
         let of_user = counts.by_user.count(who.username());
         if who.username() == UNAUTHENTICATED {
-            if let Some(limit) = reached(limits.max_unauthenticated, of_user) {
+            if let Some(limit) = reached(limits.max_unauthenticated, of_user, &|_| true) {
                 return Err(JoinError::Unauthenticated(limit));
             }
-        } else if let Some(limit) = reached(limits.max_sessions_per_user, of_user) {
+        } else if let Some(limit) = reached(limits.max_sessions_per_user, of_user, &|_| true) {
             return Err(JoinError::User(limit));
-        } else if let Some(is_taken) = is_taken
-            && counts.by_user.of(who.username()).into_iter().any(is_taken)
-        {
-            return Err(JoinError::User(1));
         }
-        if let Some(limit) = reached(limits.max_sessions_per_project, counts.by_project.count(who.project()))
-        {
+        let in_project = counts.by_project.count(who.project());
+        let is_in_it = |session: &Session| session.who().project() == who.project();
+        if let Some(limit) = reached(limits.max_sessions_per_project, in_project, &is_in_it) {
             return Err(JoinError::Project(limit));
         }
         let place = newcomer.place().number();
@@ -124,37 +131,83 @@ impl Quota {
         self.live.store(counts.live, Ordering::Relaxed);
     }
 
+    /// One more connection without a user comes, where their number has this limit.
+    ///
+    /// # Errors
+    ///
+    /// The limit, if it is reached; nothing is counted then.
+    pub(super) fn nobody_comes(&self, limit: usize) -> Result<(), JoinError> {
+        let more = |count| (count < limit).then_some(count + 1);
+        let counted = self.of_nobody.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        counted.map(drop).map_err(|_| JoinError::Unauthenticated(limit))
+    }
+
+    /// A connection has left that was [counted](Self::nobody_comes).
+    pub(super) fn nobody_leaves(&self) {
+        self.of_nobody.fetch_sub(1, Ordering::Relaxed);
+    }
+
     /// The places of a named user's sessions; nobody is no user.
     pub(super) fn of_user(&self, username: &str) -> Vec<Number> {
         if username == UNAUTHENTICATED { Vec::new() } else { self.lock().by_user.of(username) }
     }
 
     /// The places of the sessions of any of these users, or in any of these projects, whichever are fewer; `None` if
-    /// neither is asked for.
+    /// neither is asked for, or they are [many](Counts::few).
     pub(super) fn named(&self, usernames: Option<&[&str]>, projects: Option<&[&str]>) -> Option<Vec<Number>> {
+        // A name that is given twice is one.
+        let [usernames, projects] =
+            [usernames, projects].map(|names| names.map(|n| n.iter().copied().collect()));
         let counts = self.lock();
-        let find = |index: &Index, names: Option<&[&str]>| -> Option<Vec<Number>> {
-            // A name that is given twice is one.
-            let names: BTreeSet<&str> = names?.iter().copied().collect();
-            Some(names.into_iter().flat_map(|name| index.of(name)).collect())
-        };
+        let find = |index: &Index, names: Option<BTreeSet<&str>>| index.of_any(&names?, counts.few());
         let found = [find(&counts.by_user, usernames), find(&counts.by_project, projects)];
         found.into_iter().flatten().min_by_key(Vec::len)
     }
 
-    /// The places of all sessions that may fit both, if they are few among all.
+    /// The places of all sessions that may fit both, if they are [few](Counts::few) among all.
     pub(super) fn fitting(&self, username: Option<&Glob>, project: Option<&Glob>) -> Option<Vec<Number>> {
-        /// Reading all rows in their order is so many times as fast as going to some.
-        const FASTER: usize = 8;
         let counts = self.lock();
-        let most = counts.live / FASTER;
-        let find = |index: &Index, pattern: Option<&Glob>| index.fitting(pattern?, most);
+        let find = |index: &Index, pattern: Option<&Glob>| index.fitting(pattern?, counts.few());
         let (of_user, of_project) = (find(&counts.by_user, username), find(&counts.by_project, project));
         [of_user, of_project].into_iter().flatten().min_by_key(Vec::len)
     }
 
     fn lock(&self) -> MutexGuard<'_, Counts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Counts {
+    /// So many places at the most are taken from an index, for more are not faster than to look at all.
+    fn few(&self) -> usize {
+        /// Reading all rows in their order is so many times as fast as going to some.
+        const FASTER: usize = 8;
+        /// Newcomers wait meanwhile: for less than a millisecond, however many sessions there are.
+        const MOST: usize = 16 * 1024;
+        (self.live / FASTER).min(MOST)
+    }
+
+    /// The sessions that end when a newcomer of this user is let in.
+    ///
+    /// # Errors
+    ///
+    /// One of them stands in the way: it has a connection, or is about to.
+    fn making_way(
+        &self,
+        username: &str,
+        one_each: OneSessionPerUser,
+        session: impl Fn(Number) -> Option<Arc<Session>>,
+    ) -> Result<Vec<Arc<Session>>, JoinError> {
+        if one_each == OneSessionPerUser::Off || username == UNAUTHENTICATED {
+            return Ok(Vec::new());
+        }
+        let others: Vec<_> = self.by_user.of(username).into_iter().map(session).collect();
+        let stands =
+            |other: &Option<Arc<Session>>| other.as_ref().is_none_or(|other| other.connections() > 0);
+        if one_each == OneSessionPerUser::Reject && others.iter().any(stands) {
+            return Err(JoinError::User(1));
+        }
+        Ok(others.into_iter().flatten().collect())
     }
 }
 

@@ -9,10 +9,11 @@ use dashmap::{DashMap, Entry};
 
 use super::{
     Census, CensusOf, EndReason, EndedSession, Glob, JoinError, Joining, Leaving, Limits, Listing,
-    Membership, OneSessionPerUser, Rules, Session, SessionInfo, SessionScope, Who,
+    Membership, OneSessionPerUser, Rules, Session, SessionInfo, SessionScope, UNAUTHENTICATED, Who, Windows,
     candidates::{Candidates, Named},
     deadlines::{Alarm, Deadlines},
     ended::EndedRing,
+    outlet,
     presence::{ConnectionNumber, End, Presence},
     quota::Quota,
     rows::{Number, Rows},
@@ -93,14 +94,21 @@ impl Registry {
     /// A [`JoinError`]; nothing has changed then.
     pub fn join(self: &Arc<Self>, joining: Joining, now_ms: u64) -> Result<Membership, JoinError> {
         let speaks_headcount = joining.speaks_headcount;
-        let (session, number, resumed) = match self.resume(&joining, now_ms)? {
-            Some((session, number)) => (session, number, true),
-            None => {
-                let (session, number) = self.join_or_begin(joining, now_ms)?;
-                self.end_older_logins(&session, now_ms);
-                (session, number, false)
-            }
+        let counts_nobody =
+            self.rules.limits.max_unauthenticated.filter(|_| *joining.identity.username == *UNAUTHENTICATED);
+        if let Some(limit) = counts_nobody {
+            self.quota.nobody_comes(limit)?;
+        }
+        let let_in = match self.resume(&joining, now_ms) {
+            Ok(Some((session, number))) => Ok((session, number, true)),
+            Ok(None) => self.join_or_begin(joining, now_ms).map(|(session, number)| (session, number, false)),
+            Err(error) => Err(error),
         };
+        let (session, number, resumed) = let_in.inspect_err(|_| {
+            if counts_nobody.is_some() {
+                self.quota.nobody_leaves();
+            }
+        })?;
         if speaks_headcount {
             // From now on: its end waits for whoever holds it.
             session.token();
@@ -133,10 +141,8 @@ impl Registry {
                 Ok((live.clone(), number))
             }
             Entry::Vacant(free) => {
-                let is_one_each = self.rules.one_session_per_user == OneSessionPerUser::Reject;
-                let is_taken = is_one_each.then_some(|place| self.stands_in_the_way(place));
                 let address = joining.identity.client_address;
-                self.quota.reserve(&newcomer, address, &self.rules.limits, is_taken)?;
+                self.quota.reserve(&newcomer, address, &self.rules, |place| self.rows.session(place))?;
                 if let Some(expires_ms) = joining.expires_ms {
                     newcomer.expires_at(expires_ms);
                 }
@@ -144,31 +150,25 @@ impl Registry {
                 let mut presence = newcomer.presence();
                 let Joining { page_id, page_path, outlet, speaks_headcount, .. } = joining;
                 let number = presence.connect(&page_id, page_path, (outlet, speaks_headcount), now_ms);
-                self.rows.list(&newcomer, &presence);
+                let turn = self.rows.list(&newcomer, &presence);
                 self.queue_look(&newcomer, &mut presence, now_ms);
                 drop(presence);
                 free.insert(());
+                self.end_older_logins(&newcomer, turn, now_ms);
                 Ok((newcomer, number))
             }
         }
     }
 
-    /// Whether the session in this place keeps another of its user out: it has a connection, or is about to.
-    fn stands_in_the_way(&self, place: Number) -> bool {
-        self.rows.session(place).is_none_or(|session| session.connections() > 0)
-    }
-
-    /// The newest login of a user stands, if only one may.
-    fn end_older_logins(&self, newest: &Session, now_ms: u64) {
+    /// The newest login of a user stands, if only one may: of two that come at once, the one whose turn is later.
+    fn end_older_logins(&self, newest: &Session, turn: u64, now_ms: u64) {
         // With `reject` too: a session that waits for its client kept nobody out, and must not come back beside him.
         if self.rules.one_session_per_user == OneSessionPerUser::Off {
             return;
         }
         for place in self.quota.of_user(newest.who().username()) {
-            if place != newest.place().number()
-                && let Some(older) = self.rows.session(place)
-            {
-                self.terminate(older.who().id(), EndReason::Replaced, "replaced by a newer login", now_ms);
+            if let Some(older) = self.rows.session_before(place, turn) {
+                self.terminate_this(&older, EndReason::Replaced, "replaced by a newer login", now_ms);
             }
         }
     }
@@ -184,8 +184,12 @@ impl Registry {
         Some(session.last_action_ms().saturating_add(self.idle_ms(session)?))
     }
 
-    /// When the session is over because its token has expired, unless a newer one comes.
-    fn token_ends_ms(&self, session: &Session) -> Option<u64> {
+    /// When the session is over because its token has expired, unless a newer one comes. One that waits for its client is
+    /// not: whoever comes back has to bring a token that holds.
+    fn token_ends_ms(&self, session: &Session, presence: &Presence) -> Option<u64> {
+        if presence.connections().is_empty() {
+            return None;
+        }
         let expires_ms = Some(session.expires_ms()).filter(|expires_ms| *expires_ms < u64::MAX)?;
         Some(expires_ms.saturating_add(self.rules.token_grace_ms))
     }
@@ -212,17 +216,25 @@ impl Registry {
         let number = presence.connect(page_id, page_path.clone(), way, now_ms);
         // What it came back to is waited for no more, and its token may be a newer one.
         self.queue_look(session, &mut presence, now_ms);
+        let beside = presence.beside(number, page_id);
+        drop(presence);
+        outlet::challenge(&beside);
         Ok(number)
     }
 
     /// A connection leaves its session.
     pub(super) fn leave(&self, session: &Session, number: ConnectionNumber, how: Leaving, now_ms: u64) {
         let patience = session.patience(&self.rules.windows);
+        let mut forsaken = Vec::new();
         self.change(session.who().id(), now_ms, |live, presence| {
             // It may have ended, and a designer come again under its id: that is another's session.
             let is_its_own = std::ptr::eq(live, session);
-            is_its_own.then(|| presence.disconnect(number, how, patience, now_ms)).flatten()
+            is_its_own.then(|| presence.disconnect(number, how, patience, now_ms, &mut forsaken)).flatten()
         });
+        outlet::part_from(&forsaken);
+        if self.rules.limits.max_unauthenticated.is_some() && session.who().username() == UNAUTHENTICATED {
+            self.quota.nobody_leaves();
+        }
     }
 
     /// When there is something to [expire](Self::expire) next, if ever.
@@ -238,39 +250,57 @@ impl Registry {
     /// Gives up what was kept until now, and ends the sessions whose users have done nothing for too long. Costs
     /// nothing while nothing is due.
     pub fn expire(&self, now_ms: u64) {
-        while let Some((at_ms, place)) = self.deadlines.due(now_ms) {
-            let Some(session) = self.rows.session(place) else { continue };
-            let id = session.who().id();
-            let mut over = None;
-            self.change(id, now_ms, |live, presence| {
-                if !std::ptr::eq(live, &*session) {
-                    return None;
-                }
-                presence.queued_ms.take_if(|queued| queued.get() == at_ms);
-                // It is not authorized any more, although nothing was done. The look may have been for something else
-                // shortly before, and late.
-                if live.expires_ms() <= now_ms {
-                    live.place().mark();
-                }
-                let end = presence.expire(now_ms);
-                if end.is_none() {
-                    over = self.is_over(live, now_ms);
-                }
-                end
-            });
-            if let Some((reason, words)) = over {
-                // Asked once more under its guard: a newer token may have come in between.
-                let may_end =
-                    |live: &Session| std::ptr::eq(live, &*session) && self.is_over(live, now_ms).is_some();
-                self.terminate_if(id, may_end, reason, words, now_ms);
+        while self.expire_some(now_ms) {}
+    }
+
+    /// The same for a hundred sessions at the most, which takes less than a millisecond; answers whether more may be due.
+    pub fn expire_some(&self, now_ms: u64) -> bool {
+        const AT_ONCE: usize = 100;
+        (0..AT_ONCE).all(|_| {
+            let due = self.deadlines.due(now_ms);
+            due.inspect(|(at_ms, place)| self.look_at(*place, *at_ms, now_ms)).is_some()
+        })
+    }
+
+    /// The look at a session that was queued for then.
+    fn look_at(&self, place: Number, at_ms: u64, now_ms: u64) {
+        let Some(session) = self.rows.session(place) else { return };
+        let id = session.who().id();
+        let mut over = None;
+        self.change(id, now_ms, |live, presence| {
+            if !std::ptr::eq(live, &*session) {
+                return None;
             }
+            presence.queued_ms.take_if(|queued| queued.get() == at_ms);
+            // It is not authorized any more, although nothing was done. The look may have been for something else
+            // shortly before, and late.
+            if live.expires_ms() <= now_ms {
+                live.place().mark();
+            }
+            let end = presence.expire(now_ms);
+            if end.is_none() {
+                over = self.is_over(live, presence, now_ms);
+            }
+            end
+        });
+        if let Some((reason, words)) = over {
+            // Asked once more under its guard: a newer token may have come in between.
+            let may_end = |live: &Session, presence: &Presence| {
+                std::ptr::eq(live, &*session) && self.is_over(live, presence, now_ms).is_some()
+            };
+            self.terminate_if(id, may_end, reason, words, now_ms);
         }
     }
 
     /// Why a session is not to go on, and the words for its client.
-    fn is_over(&self, session: &Session, now_ms: u64) -> Option<(EndReason, &'static str)> {
+    fn is_over(
+        &self,
+        session: &Session,
+        presence: &Presence,
+        now_ms: u64,
+    ) -> Option<(EndReason, &'static str)> {
         let is_past = |at_ms: Option<u64>| at_ms.is_some_and(|at_ms| at_ms <= now_ms);
-        if is_past(self.token_ends_ms(session)) {
+        if is_past(self.token_ends_ms(session, presence)) {
             Some((EndReason::TokenExpired, "the token has expired"))
         } else if is_past(self.idle_at_ms(session)) {
             Some((EndReason::Idle, "nothing was done for too long"))
@@ -289,7 +319,8 @@ impl Registry {
             return;
         } else {
             let expires_ms = Some(session.expires_ms()).filter(|at_ms| (later_ms..u64::MAX).contains(at_ms));
-            let ends = [presence.deadline_ms(), self.idle_at_ms(session), self.token_ends_ms(session)];
+            let ends =
+                [presence.deadline_ms(), self.idle_at_ms(session), self.token_ends_ms(session, presence)];
             ends.into_iter().flatten().chain(expires_ms).min()
         };
         // Never for the moment that is being dealt with, or dealing with it would not end.
@@ -343,6 +374,11 @@ impl Registry {
     #[cfg(test)]
     pub(super) fn looks_to_come(&self) -> usize {
         self.deadlines.len()
+    }
+
+    /// How long what is gone may come back.
+    pub(super) fn windows(&self) -> &Windows {
+        &self.rules.windows
     }
 
     /// The limits in force.

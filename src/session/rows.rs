@@ -194,8 +194,8 @@ impl Rows {
         self.next_turn.load(Ordering::Acquire)
     }
 
-    /// Lists a session that has just begun.
-    pub(super) fn list(&self, session: &Arc<Session>, presence: &Presence) {
+    /// Lists a session that has just begun; answers its turn.
+    pub(super) fn list(&self, session: &Arc<Session>, presence: &Presence) -> u64 {
         let place = session.place();
         let mut row = Row {
             session: session.clone(),
@@ -208,10 +208,12 @@ impl Rows {
         };
         row.set(presence);
         let mut listed = place.page.listed();
-        row.turn = self.next_turn.fetch_add(1, Ordering::AcqRel);
+        let turn = self.next_turn.fetch_add(1, Ordering::AcqRel);
+        row.turn = turn;
         listed.rows[place.at()] = Some(row);
         listed.gone.begun += 1;
         place.mark();
+        turn
     }
 
     pub(super) fn changes(&self) -> &Changes {

@@ -247,6 +247,7 @@ impl Session {
         Patience {
             resume_ms: if is_mobile { windows.resume_mobile_ms } else { windows.resume_ms },
             reload_ms: self.secret.get().map(|_| windows.reload_ms),
+            answer_ms: windows.answer_ms,
         }
     }
 

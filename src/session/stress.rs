@@ -35,7 +35,7 @@ impl Crowd {
             max_sessions_per_user: Some(1_000),
             ..Limits::default()
         };
-        let windows = Windows { resume_ms: 20, resume_mobile_ms: 60, reload_ms: 5 };
+        let windows = Windows { resume_ms: 20, resume_mobile_ms: 60, reload_ms: 5, answer_ms: 5 };
         Self {
             registry: Arc::new(Registry::new(Rules {
                 limits,
@@ -103,7 +103,7 @@ impl Crowd {
                     let member = &mut members[0];
                     member.session().message_came(any(9));
                     let _ = member.open_page(&"p5".into(), None, now_ms);
-                    let _ = member.close_page(&format!("p{}", any(4)));
+                    let _ = member.close_page(&format!("p{}", any(4)), now_ms);
                 }
                 5 => drop(members.swap_remove(any(members.len()))),
                 way => {

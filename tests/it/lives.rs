@@ -11,7 +11,7 @@ use crate::harness::{
 const V1: &str = "Sec-WebSocket-Protocol: headcount.v1\r\n";
 
 /// A client that speaks `headcount.v1`, and its welcome.
-fn speaker(server: &Server, target: &str) -> (RawSocket, Value) {
+pub(crate) fn speaker(server: &Server, target: &str) -> (RawSocket, Value) {
     let mut socket = RawSocket::open_with(server.clients, target, V1);
     let welcome = told(&mut socket);
     assert_eq!(welcome["headcount"], "welcome");
@@ -42,7 +42,7 @@ pub(crate) fn history(server: &Server, count: usize) -> Vec<Value> {
     })
 }
 
-fn close(mut socket: RawSocket, code: u16) {
+pub(crate) fn close(mut socket: RawSocket, code: u16) {
     socket.send(CLOSE, &code.to_be_bytes());
     assert_eq!(socket.closed_with(), code);
 }

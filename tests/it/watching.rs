@@ -17,7 +17,8 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 
 use crate::harness::{
-    CLOSE, PATIENCE, RawSocket, Server, TEXT, dial, eventually, get, headcount, program, request, say, tool,
+    CLOSE, PATIENCE, PING, PONG, RawSocket, Server, TEXT, dial, eventually, frame, get, headcount, program,
+    request, say, tool,
 };
 use crate::tokens::{self, Kinds, Tokens, bearer};
 
@@ -285,6 +286,10 @@ fn live(server: SocketAddr, clients: &mut [Option<RawSocket>], random: &mut StdR
         clients[at] = Some(come(server, random));
         return;
     };
+    if !is_there(client) {
+        clients[at] = None;
+        return;
+    }
     match random.random_range(0..6) {
         0 | 1 => client.send(TEXT, &b"abcdefgh"[..random.random_range(0..8)]),
         2 => {
@@ -306,6 +311,20 @@ fn live(server: SocketAddr, clients: &mut [Option<RawSocket>], random: &mut StdR
         }
     }
     client.barrier();
+}
+
+/// Between two acts they answer no pings, so one may be taken for gone with another that had the same page (PROTOCOL 2.4).
+fn is_there(client: &mut RawSocket) -> bool {
+    if client.stream.write_all(&frame(0x80 | PING, b"there?")).is_err() {
+        return false;
+    }
+    match client.receive() {
+        Some((CLOSE, payload)) => {
+            assert_eq!(u16::from_be_bytes([payload[0], payload[1]]), 1013);
+            false
+        }
+        answer => answer == Some((PONG, b"there?".to_vec())),
+    }
 }
 
 /// Twenty questions, of every kind.

@@ -351,13 +351,13 @@ fn who_does_not_fit_any_more_is_unmatched_and_may_come_back() {
     assert_eq!(lists(&told), [vec![], vec![], vec!["d"]]);
     let closed = &told[0].1["closed"][0];
     assert_eq!((&closed["reason"], &closed["endedAt"]), (&json!("unmatched"), &Value::Null));
-    member.close_page("p2").unwrap();
+    member.close_page("p2", 0).unwrap();
     assert_eq!(lists(&watcher.next()), [vec!["d"], vec![], vec![]]);
     // There and back again between two batches is a change.
     open(&mut member);
     let mut second = world.watch(&watcher.params.clone());
     assert!(second.known.is_empty());
-    member.close_page("p2").unwrap();
+    member.close_page("p2", 0).unwrap();
     assert_eq!(lists(&watcher.next()), [vec![], vec!["d"], vec![]]);
     second.listen();
     assert_eq!(lists(&second.events[1..]), [vec!["d"], vec![], vec![]]);
@@ -635,7 +635,7 @@ fn act(world: &World, members: &mut Vec<Membership>, random: &mut impl Rng) {
         0 => member.messages_came(Came { messages: 1, bytes: 3, newest: 3 }),
         // There may be no such page: then nothing happens.
         1 => member.open_page(&page.into(), None, now_ms).unwrap_or_default(),
-        2 => member.close_page(&page).unwrap_or_default(),
+        2 => member.close_page(&page, now_ms).unwrap_or_default(),
         3 => member.navigate(&page, Some(id.into())).unwrap_or_default(),
         4 => members.swap_remove(at).leave(Leaving::Lost, now_ms),
         5 => members.swap_remove(at).leave(Leaving::Closed { going_away: false }, now_ms),

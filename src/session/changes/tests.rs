@@ -47,9 +47,9 @@ fn what_changes_is_told_once_and_what_does_nothing_never() {
     quiet.navigate("p2", Some("/x".into())).unwrap();
     assert_eq!(ids(&registry.news().changed), ["quiet"]);
     quiet.navigate("p2", Some("/x".into())).unwrap();
-    quiet.close_page("p9").unwrap_err();
+    quiet.close_page("p9", 0).unwrap_err();
     assert!(registry.news().changed.is_empty(), "it is where it was");
-    quiet.close_page("p2").unwrap();
+    quiet.close_page("p2", 0).unwrap();
     let second = registry.join(joining("quiet", "ann", "p"), 7).unwrap();
     assert_eq!(ids(&registry.news().changed), ["quiet"]);
     close(second);

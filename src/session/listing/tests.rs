@@ -56,7 +56,7 @@ fn a_list_is_what_serde_json_makes_of_the_rows() {
                 member.open_page(&format!("{other}{page}").into(), None, 0).unwrap();
             }
             if n == 3 {
-                member.close_page(text).unwrap();
+                member.close_page(text, 0).unwrap();
             }
             member.session().message_came(n * 1_000_003);
             member.session().message_came(m);

@@ -1,0 +1,76 @@
+//! PROTOCOL 2.4: connections that are dead without the server knowing, and a server that was dead itself.
+
+use std::{thread, time::Duration};
+
+use serde_json::json;
+
+use crate::{
+    harness::{PING, PONG, RawSocket, Server, TEXT, eventually},
+    lives::{close, history, speaker},
+};
+
+/// A session, its first connection, and one that came back to the same page by its token.
+fn come_back(server: &Server) -> (RawSocket, RawSocket) {
+    let (first, welcome) = speaker(server, "/ws/p?username=ann&pageId=p1");
+    let token = welcome["resumeToken"].as_str().unwrap();
+    // The clock that tells them apart has ticks of some milliseconds.
+    thread::sleep(Duration::from_millis(50));
+    let (mut second, back) = speaker(server, &format!("/ws/p?username=ann&pageId=p1&resumeToken={token}"));
+    assert_eq!(back["resumed"], true);
+    // So long the first has to answer.
+    thread::sleep(Duration::from_millis(2_100));
+    second.barrier();
+    (first, second)
+}
+
+/// The network of a client broke, it came back, and closed its page: for a minute it was still listed, and `lost`.
+#[test]
+fn a_page_that_is_closed_is_gone_although_its_first_connection_still_seems_to_be_there() {
+    let server = Server::start(&[]);
+    let (mut dead, alive) = come_back(&server);
+    close(alive, 1000);
+    assert!(server.rows("").is_empty());
+    assert_eq!(history(&server, 1)[0]["reason"], "closed");
+    // If it is not dead after all, it hears that it may come again.
+    assert_eq!(dead.closed_with(), 1013);
+}
+
+#[test]
+fn a_page_of_two_living_tabs_stays_until_both_are_closed() {
+    let server = Server::start(&[]);
+    let (mut original, copy) = come_back(&server);
+    // Long before the next heartbeat: because the other came.
+    let (opcode, payload) = original.receive_any().unwrap();
+    assert_eq!(opcode, PING);
+    original.send(PONG, &payload);
+    server.row("ann", |row| row["lastComm"].as_u64() < Some(1_000));
+    close(copy, 1000);
+    let row = server.row("ann", |_| true);
+    assert_eq!(row["pageIds"], json!(["p1"]));
+    close(original, 1000);
+    assert!(server.rows("").is_empty());
+}
+
+/// A server that was stopped for some heartbeats ended all its clients when it went on, and read nothing of what they had
+/// sent meanwhile.
+#[test]
+fn a_server_that_stood_still_loses_nobody_and_reads_what_came() {
+    let server = Server::start(&["--heartbeat", "400ms", "--resume-window", "0s"]);
+    let mut clients: Vec<_> =
+        (0..40).map(|n| RawSocket::open(server.clients, &format!("/ws/p?username=u{n}"))).collect();
+    server.signal("STOP");
+    clients.iter_mut().for_each(|client| client.send(TEXT, b"hello"));
+    thread::sleep(Duration::from_millis(2_000));
+    server.signal("CONT");
+    clients.iter_mut().for_each(RawSocket::barrier);
+    let rows = server.rows("");
+    assert_eq!(rows.len(), clients.len());
+    assert!(rows.iter().all(|row| row["totalBytesSent"] == 5), "{rows:?}");
+    assert!(history(&server, 0).is_empty());
+    // And whoever is silent from then on is found as before.
+    eventually("everybody is lost", || {
+        let rows = server.rows("");
+        if rows.is_empty() { Ok(()) } else { Err(rows.len()) }
+    });
+    assert!(history(&server, 40).iter().all(|ended| ended["reason"] == "lost"));
+}
