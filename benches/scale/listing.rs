@@ -25,7 +25,7 @@ const ROW: &str = "getSessionInfo of 15,000 sessions by GET /api/v1/session-info
     each row, sockets and HTTP included; the target is for writing alone, which is under the table. Floor: memcpy of the \
     same bytes, warm, in this process.";
 const TOUCHED: &str = "What memory the server touches first while the list is read for the first time, by its page faults: so much it \
-    grows at the found.";
+    grows at the most.";
 const QUERY: &str = "getSessionInfo(\"billy\") over HTTP, 200 times on a kept connection, 20 hits: processor time of the \
     server for each. Floor: GET /healthz on the same connection.";
 /// What was found.

@@ -1,184 +1,34 @@
 //! Lists of live sessions: filtered, sorted, in pages, or all of them as they are written (PROTOCOL 3.1,
 //! `listSessions`).
 
+mod asked;
 mod rows;
+mod shapes;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 use futures::future::BoxFuture;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json, value::RawValue};
-
-use self::rows::{Next, Rows};
+pub(super) use self::{
+    asked::{Asked, DEFAULT_LIMIT, ListSessions, NoList, max_age, page, text, whole, written},
+    shapes::{DESIGNER_KEYS, IgnitionMetadata, Items, Metadata, to_text},
+};
+use self::{
+    rows::{Next, Rows},
+    shapes::{Node, write_designer},
+};
 use super::{
-    caller::Lacks,
-    calls::kind,
     csv,
-    describe::takes,
-    item::{Column, Fields, NODE, Seen},
+    item::{NODE, Seen},
     methods::Methods,
-    rpc::Error,
-    select::{Question, Selecting},
+    select::Selecting,
     sharing::Share,
     snapshots::{Key, Selects, Snapshot},
     source::{PART_BYTES, Source, a_while},
 };
-use crate::{
-    config::MAX_SNAPSHOT_AGE,
-    config::tokens::Scope,
-    session::{
-        filter::{Filter, Invalid},
-        text::shown,
-    },
-};
-
-/// How many items an answer has unless more are asked for.
-pub(super) const DEFAULT_LIMIT: i64 = 100;
-
-/// The parameters of `listSessions`. Their types are checked by name.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct ListSessions {
-    /// Conditions that must all hold.
-    #[schemars(with = "Option<takes::LiveFilter>")]
-    filter: Option<Box<RawValue>>,
-    /// Terms, with spaces between them, that must all occur in some text, whatever the case of their letters.
-    #[schemars(with = "Option<takes::Search>")]
-    search: Option<Value>,
-    /// The order; those that are equal go by their ids. Without it there is none in particular.
-    #[schemars(with = "Option<takes::LiveOrder>")]
-    sort_by: Option<Value>,
-    /// How many items are shown; -1 is all.
-    #[schemars(with = "Option<i64>", range(min = -1), extend("default" = DEFAULT_LIMIT))]
-    limit: Option<Value>,
-    /// How many are left out before them.
-    #[schemars(with = "Option<i64>", range(min = 0), extend("default" = 0))]
-    offset: Option<Value>,
-    /// The keys that the items show, in the order of an item; without it, all.
-    #[schemars(with = "Option<Vec<takes::LiveField>>", length(min = 1))]
-    fields: Option<Value>,
-    /// A list that was answered before, to show another part of the very same sessions.
-    #[schemars(with = "Option<String>")]
-    snapshot_id: Option<Value>,
-    /// The list may be shared with others who asked so many milliseconds ago or less.
-    #[schemars(with = "Option<i64>", range(min = 0, max = MAX_SNAPSHOT_AGE.as_millis() as i64))]
-    max_age_ms: Option<Value>,
-}
-
-/// What a list says of itself, beside its items.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(rename = "ListMetadata")]
-pub(super) struct Metadata<'a> {
-    /// Sessions that were live at `takenAt`.
-    total: usize,
-    /// How many of them fit.
-    matching: usize,
-    /// The limit that was asked for; -1 is all.
-    limit: i64,
-    /// The offset that was asked for.
-    offset: usize,
-    /// With this, `offset` and `limit` show other parts of the very same list; null if all that fits is here, or if
-    /// there is too much of it. It is kept until it was not asked for in 30 s.
-    snapshot_id: Option<&'a str>,
-    /// When the list was made.
-    #[schemars(extend("format" = "date-time"))]
-    taken_at: String,
-    /// Whether every node has answered.
-    complete: bool,
-    /// The servers that were asked.
-    nodes: [Node; 1],
-}
-
-/// One server's part in a list.
-#[derive(Debug, Serialize, JsonSchema)]
-struct Node {
-    /// The server's name.
-    name: &'static str,
-    /// Whether it has answered.
-    answered: bool,
-    /// How many sessions were live there.
-    sessions: usize,
-}
-
-/// What a list in Ignition's shape says of itself.
-#[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct IgnitionMetadata {
-    /// How many there were.
-    pub(super) total: usize,
-    /// How many of them fit.
-    pub(super) matching: usize,
-    /// The limit that was asked for; -1 is all.
-    pub(super) limit: i64,
-    /// The offset that was asked for.
-    pub(super) offset: usize,
-}
-
-/// Items, and what is to be said of them.
-#[derive(Debug, Serialize, JsonSchema)]
-#[schemars(rename = "{T}s")]
-pub(super) struct Items<T, M> {
-    pub(super) items: Vec<T>,
-    pub(super) metadata: M,
-}
-
-/// What is asked for, whichever way it is asked.
-#[derive(Debug)]
-pub(super) struct Asked {
-    pub(super) question: Question,
-    /// How the question was written, if it was: a snapshot is of one question.
-    pub(super) written: String,
-    /// -1 is all.
-    pub(super) limit: i64,
-    pub(super) offset: usize,
-    pub(super) fields: Fields,
-    pub(super) snapshot_id: Option<String>,
-    /// How old the selection may be, if that was said.
-    pub(super) max_age: Option<Duration>,
-}
-
-/// Why there is no list.
-#[derive(Debug)]
-pub(super) enum NoList {
-    /// The question is none.
-    Invalid(String),
-    /// There is no such snapshot any more.
-    Expired(String),
-    /// The caller may not see it.
-    Refused(Lacks),
-    /// There are too many already.
-    Limit(String),
-}
-
-impl From<Lacks> for NoList {
-    fn from(lacks: Lacks) -> Self {
-        Self::Refused(lacks)
-    }
-}
-
-impl From<Invalid> for NoList {
-    fn from(error: Invalid) -> Self {
-        Self::Invalid(error.to_string())
-    }
-}
-
-impl From<NoList> for Error {
-    fn from(why: NoList) -> Self {
-        match why {
-            NoList::Invalid(message) => Self::invalid_params(message),
-            NoList::Expired(message) => Self::new(Self::NOT_FOUND, message),
-            NoList::Refused(lacks) => lacks.into(),
-            NoList::Limit(message) => Self::new(Self::LIMIT, message),
-        }
-    }
-}
+use crate::{config::tokens::Scope, session::text::shown};
 
 /// How a list is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -193,86 +43,6 @@ pub(super) enum Shape {
     Ignition,
     /// The same, of designers, with other keys.
     Designers,
-}
-
-impl ListSessions {
-    /// # Errors
-    ///
-    /// The parameter that cannot be meant so.
-    pub(super) fn read(self) -> Result<Asked, NoList> {
-        let [search, sort_by, snapshot_id] =
-            [("search", self.search), ("sortBy", self.sort_by), ("snapshotId", self.snapshot_id)]
-                .map(|(name, value)| text(name, value));
-        let (search, sort_by, snapshot_id) = (search?, sort_by?, snapshot_id?);
-        let filter = self.filter.as_ref().map_or("{}", |filter| filter.get());
-        let written = written(filter, search.as_deref(), sort_by.as_deref());
-        let filter = Filter::from_json(filter)?;
-        let question = Question::read(filter, search.as_deref(), sort_by.as_deref())?;
-        let limit = whole("limit", self.limit)?.unwrap_or(DEFAULT_LIMIT);
-        let offset = whole("offset", self.offset)?.unwrap_or(0);
-        let (limit, offset) = page(limit, offset)?;
-        let fields = names(self.fields)?;
-        let max_age = whole("maxAgeMs", self.max_age_ms)?.map(max_age).transpose()?;
-        Ok(Asked { question, written, limit, offset, fields, snapshot_id, max_age })
-    }
-}
-
-/// How a question is written, for telling it from another; empty if nothing is asked.
-pub(super) fn written(filter: &str, search: Option<&str>, sort_by: Option<&str>) -> String {
-    if matches!(filter, "{}" | "") && search.is_none() && sort_by.is_none() {
-        return String::new();
-    }
-    json!([filter, search, sort_by]).to_string()
-}
-
-/// # Errors
-///
-/// A page that is none.
-pub(super) fn page(limit: i64, offset: i64) -> Result<(i64, usize), NoList> {
-    if limit < -1 {
-        return Err(NoList::Invalid("limit must be -1 for all, or 0 and more".to_owned()));
-    }
-    let offset =
-        usize::try_from(offset).map_err(|_| NoList::Invalid("offset must be 0 or more".to_owned()))?;
-    Ok((limit, offset))
-}
-
-/// # Errors
-///
-/// Negative, or longer than anything is shared.
-pub(super) fn max_age(ms: i64) -> Result<Duration, NoList> {
-    let age = u64::try_from(ms).map(Duration::from_millis).ok().filter(|age| *age <= MAX_SNAPSHOT_AGE);
-    age.ok_or_else(|| NoList::Invalid(format!("maxAgeMs must be 0 to {}", MAX_SNAPSHOT_AGE.as_millis())))
-}
-
-pub(super) fn text(name: &str, value: Option<Value>) -> Result<Option<String>, NoList> {
-    match value {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text).filter(|text| !text.is_empty())),
-        Some(other) => Err(NoList::Invalid(format!("{name} must be a string or null, not {}", kind(&other)))),
-    }
-}
-
-pub(super) fn whole(name: &str, value: Option<Value>) -> Result<Option<i64>, NoList> {
-    let Some(value) = value.filter(|value| !value.is_null()) else { return Ok(None) };
-    match value.as_i64() {
-        Some(number) => Ok(Some(number)),
-        None if value.is_number() => {
-            Err(NoList::Invalid(format!("{name} must be a whole number, not {value}")))
-        }
-        None => Err(NoList::Invalid(format!("{name} must be a whole number, not {}", kind(&value)))),
-    }
-}
-
-fn names(value: Option<Value>) -> Result<Fields, NoList> {
-    let wrong = || NoList::Invalid("fields must be an array of names".to_owned());
-    let list = match value {
-        None | Some(Value::Null) => return Ok(Fields::all()),
-        Some(Value::Array(list)) => list,
-        Some(_) => return Err(wrong()),
-    };
-    let names: Option<Vec<&str>> = list.iter().map(Value::as_str).collect();
-    Fields::read(names.ok_or_else(wrong)?).map_err(NoList::Invalid)
 }
 
 /// The answer, part by part, of what the caller sees.
@@ -518,34 +288,4 @@ impl Begun {
     fn new(rows: Rows, counts: Option<(usize, usize)>, taken_ms: u64) -> Self {
         Self { rows, written: 0, counts, snapshot_id: None, taken_ms }
     }
-}
-
-/// The keys of a designer as Ignition shows it. What only its own gateway knows is null.
-pub(super) const DESIGNER_KEYS: [(&str, Option<Column>); 9] = [
-    ("id", Some(Column::Id)),
-    ("user", Some(Column::Username)),
-    ("project", Some(Column::Project)),
-    ("address", Some(Column::ClientAddress)),
-    ("uptime", Some(Column::Uptime)),
-    ("lastcomm", Some(Column::LastComm)),
-    ("timeout", None),
-    ("memory", None),
-    ("timezone", None),
-];
-
-fn write_designer(seen: &Seen<'_>, out: &mut Vec<u8>) {
-    for (n, (name, column)) in DESIGNER_KEYS.into_iter().enumerate() {
-        out.extend_from_slice(if n == 0 { b"{\"" } else { b",\"" });
-        out.extend_from_slice(name.as_bytes());
-        out.extend_from_slice(b"\":");
-        match column {
-            Some(column) => seen.write_value(column, out),
-            None => out.extend_from_slice(b"null"),
-        }
-    }
-    out.push(b'}');
-}
-
-pub(super) fn to_text(answer: &impl Serialize) -> String {
-    serde_json::to_string(answer).expect("text and numbers are JSON")
 }

@@ -1,9 +1,17 @@
 //! The query plane: administrators ask, over a socket or over HTTP.
 //!
-//! [`methods`] is what can be asked, [`watch`] what is told from then on, [`actions`] what can be done, [`audit`] where that is written down, [`history`] what has been,
-//! [`stats`] and [`metrics`] how much of it all there is; [`rpc`] and [`calls`] are how it is asked in JSON-RPC, pure text in and text out;
-//! [`http`], [`events`] and [`query_socket`] carry it. [`gate`] says who may ask, [`caller`] what they may
-//! do, [`view`] what they see, [`source`] how many are answered at a time, and [`sharing`] who is answered at once;
+//! Asking: [`listener`] accepts, [`gate`] says who may ask, [`caller`] what they may do, [`view`] what they see, and
+//! [`methods`] is what one caller's questions are answered from. [`http`] has the paths: [`rest`] those of sessions,
+//! [`ignition`] those of Ignition, [`events`] a watch as a stream, [`query_socket`] the WebSocket; [`accept`] picks
+//! the form that a client likes best. [`rpc`] is JSON-RPC, pure text in and text out, and [`calls`] has its methods.
+//!
+//! What is asked: [`infos`] is the plain array, [`listing`] lists, [`single`] one session, [`history`] what has been,
+//! [`watch`] what is told from then on, [`stats`] and [`metrics`] how much of it all there is, [`nodes`] which servers
+//! there are. [`actions`] is what can be done, [`bulk`] the same to many, [`audit`] where that is written down.
+//!
+//! Answering: [`select`] finds sessions and orders them, [`item`] shows one, [`csv`] as a row; [`source`] makes
+//! answers part by part, so many at a time, [`sharing`] one for all who ask the same, and [`snapshots`] keeps lists to
+//! read on in. [`figures`] is what is counted beside the sessions, [`process`] what the system says of us, and
 //! [`describe`] tells programs what there is.
 
 mod accept;

@@ -4,6 +4,7 @@ mod admin;
 mod drain;
 mod identity;
 mod lists;
+mod rules;
 mod tls;
 
 use std::{
@@ -19,28 +20,14 @@ use serde::Deserialize;
 use self::{
     identity::{ForwardedBy, IdentityKind},
     lists::{address, origins},
+    rules::OneLogin,
     tls::Certificates,
 };
 use super::{
     Failure,
     units::{IdleTimes, Size, Span},
 };
-use crate::{
-    config::{AdminConfig, ClientsConfig, Config, Exposure, MAX_HEARTBEAT, Rates, Reload},
-    session::{Limits, OneSessionPerUser, Rules, Windows},
-};
-
-/// What becomes of a user's second login.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum OneLogin {
-    /// It is allowed.
-    Off,
-    /// It is refused.
-    Reject,
-    /// It ends the first.
-    Replace,
-}
+use crate::config::{AdminConfig, ClientsConfig, Config, Exposure, MAX_HEARTBEAT, Rates, Reload};
 
 /// The settings of `serve`. In the file they have the flags' names, without the dashes before.
 #[derive(Clone, Debug, Default, Args, Deserialize)]
@@ -382,52 +369,6 @@ impl Settings {
             insecure_admin: self.insecure_admin.unwrap_or(false),
         }
     }
-
-    /// What the registry goes by.
-    fn rules(&self, places: &Places) -> Rules {
-        let limit = |set: Option<usize>, default| set.map_or(default, |n| (n > 0).then_some(n));
-        let window = |set: Option<Span>, default| {
-            set.map_or(default, |span| u64::try_from(span.0.as_millis()).unwrap_or(u64::MAX))
-        };
-        let Rules { limits, windows, max_ended, token_grace_ms, .. } = ClientsConfig::default().rules;
-        Rules {
-            limits: Limits {
-                max_sessions: limit(self.max_sessions, Some(places.sessions)),
-                max_sessions_per_address: limit(
-                    self.max_sessions_per_address,
-                    limits.max_sessions_per_address,
-                ),
-                max_sessions_per_user: limit(self.max_sessions_per_user, limits.max_sessions_per_user),
-                max_sessions_per_project: limit(
-                    self.max_sessions_per_project,
-                    limits.max_sessions_per_project,
-                ),
-                max_unauthenticated: limit(self.max_unauthenticated, limits.max_unauthenticated),
-                max_connections_per_session: limit(
-                    self.max_connections_per_session,
-                    limits.max_connections_per_session,
-                ),
-                max_pages_per_session: limit(self.max_pages_per_session, limits.max_pages_per_session),
-            },
-            windows: Windows {
-                resume_ms: window(self.resume_window, windows.resume_ms),
-                resume_mobile_ms: window(self.resume_window_mobile, windows.resume_mobile_ms),
-                reload_ms: window(self.reload_grace, windows.reload_ms),
-                ..windows
-            },
-            max_ended: self.max_ended.unwrap_or(max_ended),
-            one_session_per_user: self.one_session_per_user.map_or(
-                OneSessionPerUser::Off,
-                |rule| match rule {
-                    OneLogin::Off => OneSessionPerUser::Off,
-                    OneLogin::Reject => OneSessionPerUser::Reject,
-                    OneLogin::Replace => OneSessionPerUser::Replace,
-                },
-            ),
-            idle_ms: self.idle_timeout.map_or([None; 4], |times| times.0),
-            token_grace_ms: window(self.token_grace, token_grace_ms),
-        }
-    }
 }
 
 fn span(set: Option<Span>, default: Duration) -> Duration {
@@ -470,95 +411,4 @@ impl Places {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    fn settings(file: &str) -> Settings {
-        toml::from_str(file).unwrap()
-    }
-
-    #[test]
-    fn a_file_sets_what_the_flags_leave_open() {
-        let flags = settings("listen = '127.0.0.1:1'");
-        let file = settings(
-            "listen = '127.0.0.1:2'\nmax-message-bytes = '1KiB'\nmax-sessions = 0\ngrace-period = '250ms'",
-        );
-        let checked = flags.or(file).check(20_000).unwrap();
-        assert_eq!(checked.listen.port(), 1);
-        assert_eq!(checked.config.clients.max_message_bytes, 1024);
-        assert_eq!(checked.config.clients.rules.limits.max_sessions, None);
-        assert_eq!(checked.config.drain.grace_period, Duration::from_millis(250));
-    }
-
-    #[test]
-    fn sessions_leave_descriptors_for_the_rest() {
-        let limit = |descriptors| {
-            settings("").check(descriptors).unwrap().config.clients.rules.limits.max_sessions.unwrap()
-        };
-        assert_eq!(limit(20_000), 18_656);
-        assert_eq!(limit(1_024), 704);
-        assert_eq!(limit(200), 86);
-        assert_eq!(limit(0), 1);
-        assert_eq!(limit(1 << 30), 100_000);
-    }
-
-    #[track_caller]
-    fn refused(file: &str, expected: &str) {
-        match settings(file).check(20_000) {
-            Err(Failure::Usage(message)) => assert!(message.contains(expected), "{message}"),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn a_bad_setting_is_named() {
-        refused("listen = 'x'", "listen \"x\" is no address");
-        refused("admin-listen = 'plant:8081'", "admin-listen \"plant:8081\" is no address");
-        refused("admin-listen = '0.0.0.0:8081'", "--insecure-admin");
-        refused("admin-listen = '0.0.0.0:8081'\nadmin-tokens = 'tokens'", "give it TLS");
-        refused("tls-cert = 'c'", "tls-cert needs tls-key");
-        refused("listen = '[::]:8080'", "--identity open");
-        refused("max-message-bytes = 0", "max-message-bytes");
-        refused("max-concurrent-lists = 0", "max-concurrent-lists must be more than 0");
-        refused("max-list-time = '0s'", "max-list-time must be more than 0");
-        refused("snapshot-max-age = '11s'", "snapshot-max-age must be 10s at most");
-        refused("write-timeout = '0s'", "write-timeout must be more than 0");
-        refused("heartbeat = '0s'", "heartbeat must be more than 0");
-        refused("heartbeat = '25h'", "heartbeat must be at most 24 h");
-        refused("drain-spread = '6s'", "drain-spread 6s is longer than grace-period 5s");
-        for bad in ["https://hmi.example/", "hmi.example", "*", "https://*", "null", "https://a@b", ""] {
-            refused(&format!("allowed-origins = ['{bad}']"), "allowed-origins");
-            refused(&format!("admin-allowed-origins = ['{bad}']"), "admin-allowed-origins");
-        }
-        for bad in ["plant:8081", "http://plant", "fd00::1", "a b", "*", ""] {
-            refused(&format!("allowed-hosts = ['{bad}']"), "allowed-hosts");
-        }
-    }
-
-    #[test]
-    fn an_admin_plane_with_tokens_and_tls_may_listen_on_the_network() {
-        let file = "admin-listen = '0.0.0.0:8081'\nadmin-tokens = 't'\ntls-cert = 'c'\ntls-key = 'k'";
-        assert!(settings(file).check(20_000).is_ok());
-        match settings(&format!("{file}\nadmin-tls = false")).check(20_000) {
-            Err(Failure::Usage(message)) => assert!(message.contains("in the clear"), "{message}"),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn good_lists_are_trimmed_and_kept_apart() {
-        let file = "allowed-origins = ['https://a.example', ' http://10.0.0.5:3000']\nallowed-hosts = ['plant', '[fd00::1]']";
-        let config = settings(file).check(20_000).unwrap().config;
-        assert_eq!(config.clients.allowed_origins, ["https://a.example", "http://10.0.0.5:3000"]);
-        assert!(config.admin.allowed_origins.is_empty());
-        assert_eq!(config.admin.allowed_hosts, ["plant", "[fd00::1]"]);
-    }
-
-    #[test]
-    fn more_sessions_than_descriptors_are_warned_of() {
-        assert_eq!(settings("max-sessions = 900").check(1_000).unwrap().warnings.len(), 1);
-        assert!(settings("max-sessions = 100").check(1_000).unwrap().warnings.is_empty());
-    }
-}
+mod tests;

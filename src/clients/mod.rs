@@ -1,11 +1,14 @@
 //! The client plane: a stranger's WebSocket becomes a session, and its traffic is counted.
 //!
-//! In the order a connection goes through it: [`proxy`] reads for whom a proxy connects, [`listener`] reads the request,
-//! [`upgrade`] decides whether it may come in, [`address`] finds out where it comes from, [`params`] reads what it says
-//! of itself, [`identity`] who it really is, [`connection`] counts until it leaves, [`farewell`] says why. Beside them:
-//! [`control`] is what client and tracker tell each other, [`outbox`] is what waits to be sent, [`line`] is how a
-//! connection's task is told something, [`heart`] asks all of them whether they are still there, [`stamp`] is how long
-//! they took to answer, [`arrival`] is how none of them is counted twice or not at all.
+//! In the order a connection goes through it: [`listener`] accepts it, and drains at the end; [`proxy`] reads for whom
+//! a proxy connects; [`greeting`] reads a request that comes whole in one read, [`http`] any other, by way of
+//! [`rewound`]: what was read already, once more; [`upgrade`] decides whether it may come in, [`address`] finds out
+//! where it comes from, [`params`] reads what it says of itself, [`identity`] who it really is, [`connection`] counts
+//! until it leaves, [`farewell`] says why. Beside them: [`control`] is what client and tracker tell each other,
+//! [`outbox`] is what waits to be sent, [`line`] is how a connection's task is told something, [`heart`] asks all of
+//! them whether they are still there, [`stamp`] is how long they took to answer, [`pace`] is how fast they may come
+//! and send, [`arrival`] is how none of them is counted twice or not at all, and [`describe`](mod@describe) tells
+//! programs what is said here.
 
 mod address;
 mod arrival;

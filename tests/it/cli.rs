@@ -207,7 +207,9 @@ fn refusing(status: &'static str) -> String {
         }
         let body = r#"{"error":{"code":"x","message":"not for you"}}"#;
         let length = body.len();
-        write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{body}").unwrap();
+        // In one piece: of a refusal only what comes with its head is told.
+        let answer = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{body}");
+        stream.write_all(answer.as_bytes()).unwrap();
         // Not closed before it is read.
         let _ = stream.read_to_end(&mut Vec::new());
     });

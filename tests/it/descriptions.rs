@@ -392,7 +392,7 @@ fn what_http_answers_is_as_described() {
         assert_eq!(allowed, expected.iter().map(|method| &**method).collect(), "{path}");
     }
     for (method, path, _) in document.operations() {
-        // A stream has no end; tests/it/watch.rs reads it.
+        // A stream has no end; tests/it/watching.rs reads it.
         let is_stream = path == "/api/v1/events";
         assert!(is_stream || answered.contains(&(method, path)), "nobody asks {method} {path}");
     }

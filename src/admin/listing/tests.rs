@@ -3,6 +3,7 @@ mod differential;
 use std::{collections::BTreeSet, time::Duration};
 
 use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
@@ -12,6 +13,7 @@ use crate::{
         caller::Caller,
         figures::Figures,
         item::Keyed,
+        select::Question,
         source::Workshop,
         view::{View, tests::token},
     },

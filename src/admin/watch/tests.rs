@@ -111,6 +111,10 @@ impl Watcher {
         }
     }
 
+    fn watch_has_next(&self) -> bool {
+        self.watch.has_next()
+    }
+
     fn hear(&mut self, mut told: Told) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let mut text = String::new();
@@ -563,12 +567,6 @@ fn an_interval_is_between_its_limits() {
     ] {
         let refused = asked(&params).unwrap_err();
         assert!(matches!(&refused, NoList::Invalid(said) if said.contains(says)), "{refused:?}");
-    }
-}
-
-impl Watcher {
-    fn watch_has_next(&self) -> bool {
-        self.watch.has_next()
     }
 }
 

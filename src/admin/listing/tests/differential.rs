@@ -6,7 +6,10 @@ use rand::seq::IndexedRandom;
 use serde_json::Map;
 
 use super::*;
-use crate::session::filter::{Field, Kind};
+use crate::{
+    admin::item::Column,
+    session::filter::{Field, Kind},
+};
 
 /// What goes on while it is asked for: it can be held against bounds that it will not come to, and no others.
 const MOVING: [&str; 5] = ["uptime", "lastComm", "lastActivity", "bytesPerSecond", "rttMs"];
