@@ -139,6 +139,8 @@ pub async fn run_on(
         admin.closing.cancel();
         leave(&admin.connections, ADMIN_GRACE_PERIOD).await;
         admin.cut.cancel();
+        // And who broke while the others were cut.
+        clients.end_waiting();
         Drained { connections: open, cut }
     };
     tokio::join!(serving, ending).1

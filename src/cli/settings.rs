@@ -127,7 +127,7 @@ pub(super) struct Settings {
     /// The most sessions in one project; 0 is no limit [default: 0]
     #[arg(long, env = "HEADCOUNT_MAX_SESSIONS_PER_PROJECT", value_name = "N")]
     max_sessions_per_project: Option<usize>,
-    /// The most sessions without a user; 0 is no limit [default: 0]
+    /// The most sessions without a user, and connections of such; 0 is no limit [default: 0]
     #[arg(long, env = "HEADCOUNT_MAX_UNAUTHENTICATED", value_name = "N")]
     max_unauthenticated: Option<usize>,
     /// A user's second login: off (allowed), reject or replace [default: off]

@@ -115,11 +115,11 @@ impl ClientPlane {
         let alarm: Arc<Alarm> = Arc::new(move || told.notify_one());
         self.registry.when_due_sooner(&alarm);
         loop {
-            let now_ms = self.clock.now_ms();
             // Thousands may be due at one moment, when a network broke for all of them.
-            while self.registry.expire_some(now_ms) {
+            while self.registry.expire_some(self.clock.now_ms()) {
                 task::yield_now().await;
             }
+            let now_ms = self.clock.now_ms();
             let Some(due_ms) = self.registry.due_ms() else {
                 sooner.notified().await;
                 continue;

@@ -92,10 +92,11 @@ impl Membership {
         let mut presence = self.session.presence();
         let max = self.registry.limits().max_pages_per_session;
         presence.room_for(page_id, max).map_err(PageError::TooMany)?;
-        presence.open_page(self.number, page_id, path, now_ms);
-        let beside = presence.beside(self.number, page_id);
-        drop(presence);
-        outlet::challenge(&beside);
+        if presence.open_page(self.number, page_id, path, now_ms) {
+            let beside = presence.beside(self.number, page_id);
+            drop(presence);
+            outlet::challenge(&beside);
+        }
         Ok(())
     }
 

@@ -148,11 +148,8 @@ impl Presence {
         self.connections.iter().filter(|link| numbers.contains(&link.number))
     }
 
-    /// The connections that serve this page beside this one; none if it does not serve it itself.
+    /// The connections that serve this page beside this one.
     pub(super) fn beside(&self, number: ConnectionNumber, page_id: &str) -> Vec<Link> {
-        if !self.serving(page_id).any(|link| link.number == number) {
-            return Vec::new();
-        }
         self.serving(page_id).filter(|link| link.number != number).cloned().collect()
     }
 
@@ -204,26 +201,28 @@ impl Presence {
         }
     }
 
-    /// This connection serves this page (too).
+    /// This connection serves this page (too); answers whether it did not before.
     pub(super) fn open_page(
         &mut self,
         number: ConnectionNumber,
         page_id: &Arc<str>,
         path: Option<Arc<str>>,
         now_ms: u64,
-    ) {
+    ) -> bool {
         // A connection that was taken for gone is none of the session's any more, and is about to hear it.
         if !self.has(number) {
-            return;
+            return false;
         }
         self.changed = true;
         match self.pages.iter_mut().find(|page| page.id == *page_id) {
             Some(page) => {
-                if !page.connections.contains(&number) {
+                let is_new = !page.connections.contains(&number);
+                if is_new {
                     page.connections.push(number);
                     page.moment_ms = now_ms;
                 }
                 page.path = path.or_else(|| page.path.take());
+                is_new
             }
             None => {
                 let connections = smallvec![number];
@@ -231,6 +230,7 @@ impl Presence {
                     Page { id: page_id.clone(), path, opened_ms: now_ms, connections, moment_ms: now_ms };
                 push_lean(&mut self.pages, page);
                 self.row_changed = true;
+                true
             }
         }
     }
@@ -344,6 +344,10 @@ impl Presence {
             Leaving::Lost => patience.resume_ms,
             Leaving::Closed { going_away: false } | Leaving::Ended(_) => 0,
         };
+        if how == Leaving::Ended(EndReason::Drained) {
+            // The server ends, so nobody comes back to what was lost before.
+            return Some(self.end(EndReason::Drained, before));
+        }
         if wait_ms == 0 {
             return self.pages.is_empty().then(|| self.end(how.reason(), before));
         }

@@ -60,7 +60,7 @@ pub enum JoinError {
     #[error("too many sessions in this project: the limit is {0}")]
     Project(usize),
     /// `max_unauthenticated` is reached.
-    #[error("too many sessions without a user: the limit is {0}")]
+    #[error("too many sessions, or connections, without a user: the limit is {0}")]
     Unauthenticated(usize),
     /// `max_connections_per_session` is reached.
     #[error("too many connections of this session: the limit is {0}")]

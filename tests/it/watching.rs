@@ -323,7 +323,11 @@ fn is_there(client: &mut RawSocket) -> bool {
             assert_eq!(u16::from_be_bytes([payload[0], payload[1]]), 1013);
             false
         }
-        answer => answer == Some((PONG, b"there?".to_vec())),
+        None => false,
+        pong => {
+            assert_eq!(pong, Some((PONG, b"there?".to_vec())));
+            true
+        }
     }
 }
 

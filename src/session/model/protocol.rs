@@ -89,10 +89,8 @@ impl Model {
         let session = self.connections[connection].session;
         match self.pages.iter_mut().find(|page| page.session == session && page.id == id) {
             Some(page) => {
-                for other in page.served_by.iter().filter(|other| **other != connection) {
-                    self.connections[*other].pings += 1;
-                }
                 if !page.served_by.contains(&connection) {
+                    page.served_by.iter().for_each(|other| self.connections[*other].pings += 1);
                     page.served_by.push(connection);
                     page.shared = self.now;
                 }
@@ -214,7 +212,9 @@ impl Model {
             Leaving::Ended(reason) => (reason, 0),
         };
         let left = self.page_ids(session);
-        if lost_pages {
+        if reason == EndReason::Drained {
+            self.end(session, reason, &before, now);
+        } else if lost_pages {
             // They are waited for.
         } else if wait_ms > 0 {
             let gone = before.iter().copied().filter(|id| !left.contains(id)).collect();

@@ -146,8 +146,7 @@ fn token() -> impl Strategy<Value = Token> {
 }
 
 fn leaving() -> impl Strategy<Value = Leaving> {
-    let reasons =
-        vec![EndReason::Protocol, EndReason::TooBig, EndReason::SlowConsumer, EndReason::RateLimited];
+    let reasons = vec![EndReason::Protocol, EndReason::TooBig, EndReason::SlowConsumer, EndReason::Drained];
     prop_oneof![
         2 => Just(Leaving::Closed { going_away: false }),
         2 => Just(Leaving::Closed { going_away: true }),

@@ -398,7 +398,16 @@ fn a_connection_that_the_server_ends_ends_the_session_if_it_is_the_last() {
         path(PATIENCE, &[Comes("b"), Leaves(0, CLOSED), Leaves(1, ended)], reason, &["b"]);
         // Others stay, and what is lost may still come back.
         path(PATIENCE, &[Comes("b"), Leaves(0, ended), Leaves(1, CLOSED)], Closed, &["b"]);
-        path(PATIENCE, &[Comes("b"), Leaves(0, Leaving::Lost), Leaves(1, ended), At(30_000)], Lost, &["a"]);
+        if reason == Drained {
+            path(PATIENCE, &[Comes("b"), Leaves(0, Leaving::Lost), Leaves(1, ended)], Drained, &["a", "b"]);
+        } else {
+            path(
+                PATIENCE,
+                &[Comes("b"), Leaves(0, Leaving::Lost), Leaves(1, ended), At(30_000)],
+                Lost,
+                &["a"],
+            );
+        }
     }
 }
 
