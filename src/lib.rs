@@ -96,7 +96,11 @@
 //!   that ends leaves the map and enters the history under one guard.
 //! - **One timer pings everybody** (`clients/heart.rs`): a connection has its turn on a wheel for life, drawn by lot.
 //!   The wheel knows every line, so it is also what cuts those that have not left when the grace period ends: no
-//!   connection keeps a token for that.
+//!   connection keeps a token for that. A ping and its pong cost 1.03 to 1.11 times what they cost raw tokio. The heart
+//!   goes by a time of its own, which stands still while the server does, so that nobody is lost for a pause of ours.
+//! - **Who comes to a page that another connection serves has it challenged** (`session/presence.rs`): nobody can know
+//!   yet whether that one is a second tab or dead. Whether it has answered decides when the newer one leaves, and not
+//!   before, so that a living tab loses nothing and a dead one keeps nothing.
 //! - **A list is put in order as far as it is shown** (`admin/select.rs`), by values that were read once: an order by
 //!   what changes meanwhile would be none. A snapshot keeps the sessions themselves and not their rows, so that it is
 //!   small; a session that is held so has its final state.

@@ -142,8 +142,8 @@ impl Heart {
 
     /// Gives up those that have been silent for too long.
     ///
-    /// Each has half a heartbeat after it came to be suspected, without pauses of the server's own, or of the machine's: what
-    /// came meanwhile waits to be read, and whoever was not asked could not answer.
+    /// Each has half a heartbeat after it came to be suspected, without pauses of the server's own, or of the machine's:
+    /// what came meanwhile waits to be read, and whoever was not asked could not answer.
     fn look_after(&self, now_ms: u64) {
         let beat_ms = self.beat_ms();
         let mut wheel = self.lock();

@@ -257,8 +257,9 @@ impl Presence {
     }
 
     /// Takes these pages from the predecessors of a connection that stops to serve them: from those of which nothing has
-    /// been heard since somebody came to the page beside them, if they have had the time to answer. A client that has lost its connection comes back before the
-    /// server knows, and when it closes the page then, it is closed; but a tab that was duplicated stays.
+    /// been heard since somebody came to the page beside them, if they have had the time to answer. A client that has
+    /// lost its connection comes back before the server knows, and when it closes the page then, it is closed; but a tab
+    /// that was duplicated stays.
     ///
     /// Answers those that serve nothing any more by it, and are no connections of the session from now on.
     fn forsake(
