@@ -157,11 +157,12 @@ pub fn become_floor_if_asked() {
         if name == Kind::Accept.name() {
             return accept_only(&listener).await;
         }
-        if name == Kind::Pings.name() {
+        let pings = name == Kind::Pings.name();
+        if pings {
             tokio::spawn(ping_all());
         }
         // A task of its own, because with several threads the one that blocks is no worker.
-        tokio::spawn(serve(listener, name == Kind::Pings.name())).await?
+        tokio::spawn(serve(listener, pings)).await?
     });
     served.expect("a floor to stand on");
 }

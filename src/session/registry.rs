@@ -94,9 +94,8 @@ impl Registry {
     /// A [`JoinError`]; nothing has changed then.
     pub fn join(self: &Arc<Self>, joining: Joining, now_ms: u64) -> Result<Membership, JoinError> {
         let speaks_headcount = joining.speaks_headcount;
-        let counts_nobody =
-            self.rules.limits.max_unauthenticated.filter(|_| *joining.identity.username == *UNAUTHENTICATED);
-        if let Some(limit) = counts_nobody {
+        let limit = self.limit_of_nobody(&joining.identity.username);
+        if let Some(limit) = limit {
             self.quota.nobody_comes(limit)?;
         }
         let let_in = match self.resume(&joining, now_ms) {
@@ -105,7 +104,7 @@ impl Registry {
             Err(error) => Err(error),
         };
         let (session, number, resumed) = let_in.inspect_err(|_| {
-            if counts_nobody.is_some() {
+            if limit.is_some() {
                 self.quota.nobody_leaves();
             }
         })?;
@@ -114,6 +113,11 @@ impl Registry {
             session.token();
         }
         Ok(Membership::new(self.clone(), session, number, resumed, speaks_headcount))
+    }
+
+    /// How many connections without a user there may be, if that is a name of such and there is a limit.
+    fn limit_of_nobody(&self, username: &str) -> Option<usize> {
+        self.rules.limits.max_unauthenticated.filter(|_| username == UNAUTHENTICATED)
     }
 
     fn resume(&self, joining: &Joining, now_ms: u64) -> Result<Option<Place>, JoinError> {
@@ -232,7 +236,7 @@ impl Registry {
             is_its_own.then(|| presence.disconnect(number, how, patience, now_ms, &mut forsaken)).flatten()
         });
         outlet::part_from(&forsaken);
-        if self.rules.limits.max_unauthenticated.is_some() && session.who().username() == UNAUTHENTICATED {
+        if self.limit_of_nobody(session.who().username()).is_some() {
             self.quota.nobody_leaves();
         }
     }

@@ -5,7 +5,7 @@ use std::{thread, time::Duration};
 use serde_json::json;
 
 use crate::{
-    harness::{PING, PONG, RawSocket, Server, TEXT, eventually},
+    harness::{PING, PONG, RawSocket, Server, TEXT},
     lives::{close, history, speaker},
 };
 
@@ -68,9 +68,6 @@ fn a_server_that_stood_still_loses_nobody_and_reads_what_came() {
     assert!(rows.iter().all(|row| row["totalBytesSent"] == 5), "{rows:?}");
     assert!(history(&server, 0).is_empty());
     // And whoever is silent from then on is found as before.
-    eventually("everybody is lost", || {
-        let rows = server.rows("");
-        if rows.is_empty() { Ok(()) } else { Err(rows.len()) }
-    });
+    server.empties();
     assert!(history(&server, 40).iter().all(|ended| ended["reason"] == "lost"));
 }
