@@ -40,6 +40,7 @@ use crate::{
     edge::{
         query::{Query, Unknown},
         refusal::Refusal,
+        switching::{self, Switching},
         websocket::{self, CLOSE_TIMEOUT, close_frame, close_frame_for},
     },
     session::SUBPROTOCOL,
@@ -57,10 +58,10 @@ pub(super) async fn upgrade(
     Extension(methods): Extension<Methods>,
     mut request: Request,
 ) -> Result<Response, Refusal> {
-    let mut response = websocket::upgrade(&request)?;
+    let mut switching = Switching::for_request(&request)?;
     // A browser that offers its token has to be answered with something else that it offered.
-    if websocket::offers(request.headers(), SUBPROTOCOL) {
-        websocket::choose(&mut response, SUBPROTOCOL);
+    if switching::offers(request.headers(), SUBPROTOCOL) {
+        switching.choose(SUBPROTOCOL);
     }
     Query::parse(request.uri().query(), &[], Unknown::Refuse)?;
     let on_upgrade = request
@@ -85,7 +86,7 @@ pub(super) async fn upgrade(
         plane.cut.run_until_cancelled(serve).await;
         drop((connection, query_place));
     });
-    Ok(response.map(Body::new))
+    Ok(switching.to_response().map(Body::new))
 }
 
 /// Answers until the administrator leaves, or has to.

@@ -1,7 +1,7 @@
 //! From an accepted connection to a client that is let in, or is not.
 //!
 //! Most connections bring one whole request at once, which asks for a WebSocket and may have it. They are let in from
-//! one read, with tungstenite's handshake and nothing of HTTP around it; whatever else comes is for `http.rs`.
+//! one read, with nothing of HTTP around it but its parser; whatever else comes is for `http.rs`.
 
 use std::{
     future::poll_fn,
@@ -14,14 +14,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, header};
 use rustix::net::{RecvFlags, SendFlags};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt, Interest, ReadBuf},
     net::TcpStream,
     time,
 };
-use tokio_tungstenite::tungstenite::handshake::{machine::TryParse, server::write_response};
 
 use super::{
     address::Peer,
@@ -29,7 +27,7 @@ use super::{
     connection::{Task, with_read_buffer},
     http::{Begun, Said},
     listener::ClientPlane,
-    proxy,
+    proxy, request,
     upgrade::Granted,
 };
 use crate::{
@@ -204,18 +202,14 @@ impl ClientPlane {
 
     /// What the first bytes of a connection are; none are its end.
     fn hear(&self, bytes: &[u8], peer: Peer, arrival: &mut Arrival) -> First {
-        let (head, request) = match Request::try_parse(bytes) {
-            Ok(Some((head, request))) if head <= MAX_REQUEST_HEAD && is_usual(&request) => (head, request),
-            _ => return First::Other(Bytes::copy_from_slice(bytes), None),
-        };
+        let bytes = Bytes::copy_from_slice(bytes);
+        let Some((request, head)) = request::usual(&bytes) else { return First::Other(bytes, None) };
         match self.say(&request, peer, arrival.is_beside()) {
-            Ok(Granted::Upgrade(response, admitted)) => {
+            Ok(Granted::Upgrade(switching, admitted)) => {
                 arrival.let_in(admitted);
-                let mut answer = Vec::with_capacity(256);
-                write_response(&mut answer, &response).expect("headers of this program are text");
-                First::LetIn { answer, early: Bytes::copy_from_slice(&bytes[head..]) }
+                First::LetIn { answer: switching.to_bytes(), early: bytes.slice(head..) }
             }
-            said => First::Other(Bytes::copy_from_slice(bytes), Some(said)),
+            said => First::Other(bytes, Some(said)),
         }
     }
 
@@ -238,13 +232,4 @@ impl ClientPlane {
         self.heart.enroll(&admitted.line);
         Task::new(stream, early, admitted, open, task)
     }
-}
-
-/// Whether hyper would have nothing to say of a request: it takes no more headers, and nothing comes after the head.
-fn is_usual<B>(request: &Request<B>) -> bool {
-    const MAX_HEADERS: usize = 100;
-    let headers = request.headers();
-    headers.len() <= MAX_HEADERS
-        && !headers.contains_key(header::CONTENT_LENGTH)
-        && !headers.contains_key(header::TRANSFER_ENCODING)
 }

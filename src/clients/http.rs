@@ -146,9 +146,9 @@ impl ClientPlane {
 /// The answer, and what the connection has come to by it.
 fn respond(said: Said, arrival: &mut Arrival) -> Response<Body> {
     match said {
-        Ok(Granted::Upgrade(response, admitted)) => {
+        Ok(Granted::Upgrade(switching, admitted)) => {
             arrival.let_in(admitted);
-            response
+            switching.to_response()
         }
         Ok(Granted::Health(response)) => {
             arrival.answered(Missed::Dropped(Dropped::Health));

@@ -1,7 +1,7 @@
 //! The client plane: a stranger's WebSocket becomes a session, and its traffic is counted.
 //!
 //! In the order a connection goes through it: [`listener`] accepts it, and drains at the end; [`proxy`] reads for whom
-//! a proxy connects; [`greeting`] reads a request that comes whole in one read, [`http`] any other, by way of
+//! a proxy connects; [`greeting`] takes a request that comes whole in one read, which [`request`] reads, [`http`] any other, by way of
 //! [`rewound`]: what was read already, once more; [`upgrade`] decides whether it may come in, [`address`] finds out
 //! where it comes from, [`params`] reads what it says of itself, [`identity`] who it really is, [`connection`] counts
 //! until it leaves, [`farewell`] says why. Beside them: [`control`] is what client and tracker tell each other,
@@ -26,6 +26,7 @@ mod outbox;
 mod pace;
 mod params;
 mod proxy;
+mod request;
 mod rewound;
 mod stamp;
 mod upgrade;

@@ -11,7 +11,7 @@ use crate::{
     },
     session::{
         ResumeToken, SessionScope,
-        text::{clean, is_hostile},
+        text::{clean, has_hostile},
     },
 };
 
@@ -106,7 +106,7 @@ fn read_project(segment: &str) -> Result<Arc<str>, Refusal> {
     match project.chars().count() {
         0 => refuse("is empty"),
         n if n > MAX_PROJECT_CHARS => refuse(&format!("has {n} characters")),
-        _ if project.contains(is_hostile) => refuse("has a control character"),
+        _ if has_hostile(&project) => refuse("has a control character"),
         _ if project.contains('/') => refuse("has a /"),
         _ => Ok(project.into()),
     }

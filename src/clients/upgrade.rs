@@ -16,7 +16,7 @@ use crate::{
     edge::{
         origin::{check_origin, host_header},
         refusal::{self, Body, Refusal},
-        websocket,
+        switching::{self, Switching},
     },
     session::{Identity, JoinError, Joining, Membership, SUBPROTOCOL, SessionScope, UNAUTHENTICATED, text},
 };
@@ -55,7 +55,7 @@ pub(super) const REFUSALS: [&str; 19] = [
 /// What a request is given that is not refused.
 pub(super) enum Granted {
     /// The answer is 101, and it has joined.
-    Upgrade(Response<Body>, Admitted),
+    Upgrade(Switching, Admitted),
     /// The server is well.
     Health(Response<Body>),
 }
@@ -87,7 +87,7 @@ pub(super) fn answer<B>(
             let message = "there is nothing here: connect a WebSocket to /ws/{project}";
             return Err(Refusal::not_found(message));
         };
-        let mut response = websocket::upgrade(request)?;
+        let mut switching = Switching::for_request(request)?;
         if host_header(request.headers()).is_none() {
             let message = "the request needs exactly one Host header (RFC 9112, 3.2)";
             return Err(Refusal::new(StatusCode::BAD_REQUEST, "bad_handshake", message));
@@ -112,14 +112,14 @@ pub(super) fn answer<B>(
             access_token: params.access_token.take(),
         };
         let known = plane.identities.identify(asked, plane.clock)?;
-        let line = Arc::new(Line::new(websocket::offers(request.headers(), SUBPROTOCOL), now_ms));
+        let line = Arc::new(Line::new(switching::offers(request.headers(), SUBPROTOCOL), now_ms));
         let page_id = params.page_id.clone();
         let joining = joining(params, known, (client, peer), request.headers(), &line);
         let membership = registry.join(joining, now_ms).map_err(refuse_join)?;
         if line.speaks_headcount() {
-            websocket::choose(&mut response, SUBPROTOCOL);
+            switching.choose(SUBPROTOCOL);
         }
-        Ok(Granted::Upgrade(response, Admitted { membership, page_id, line }))
+        Ok(Granted::Upgrade(switching, Admitted { membership, page_id, line }))
     };
     answer().inspect_err(|refusal: &Refusal| {
         tracing::debug!(peer = %peer.address, %client, status = refusal.status.as_u16(), reason = ?refusal.message, "refused");

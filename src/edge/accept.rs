@@ -76,6 +76,9 @@ pub(crate) async fn accept(
 
 /// A place, or one beside them where there is none; waits for either.
 async fn some_place(places: &Arc<Semaphore>, beside: &Arc<Semaphore>) -> OwnedSemaphorePermit {
+    if let Ok(place) = places.clone().try_acquire_owned() {
+        return place;
+    }
     tokio::select! {
         biased;
         place = places.clone().acquire_owned() => place,

@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, StatusCode, header};
 
-use super::{refusal::Refusal, websocket};
+use super::{refusal::Refusal, switching};
 
 /// A subprotocol that begins so is a token: it is the one header that a page can set. It is never chosen.
 const SUBPROTOCOL: &str = "headcount.bearer.";
@@ -18,7 +18,7 @@ pub(crate) fn find<'a>(
 ) -> Result<Option<&'a [u8]>, Refusal> {
     let authorization =
         headers.get_all(header::AUTHORIZATION).iter().filter_map(|line| bearer(line.as_bytes()));
-    let subprotocols = websocket::offered(headers)
+    let subprotocols = switching::offered(headers)
         .filter_map(|offered| offered.strip_prefix(SUBPROTOCOL))
         .map(str::as_bytes);
     let mut found = authorization.chain(subprotocols).chain(access_token.map(str::as_bytes));

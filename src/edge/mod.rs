@@ -10,6 +10,7 @@ pub(crate) mod origin;
 pub(crate) mod query;
 pub(crate) mod refusal;
 pub(crate) mod schemas;
+pub(crate) mod switching;
 pub(crate) mod tls;
 pub(crate) mod waits;
 pub(crate) mod watched;

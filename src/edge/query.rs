@@ -1,12 +1,12 @@
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 
 use super::refusal::Refusal;
 
-/// The parameters of a request's query, decoded: each name once, its value strict UTF-8.
+/// The parameters of a request's query that are known, decoded: each name once, its value strict UTF-8.
 #[derive(Debug, Default)]
-pub(crate) struct Query(BTreeMap<String, String>);
+pub(crate) struct Query(Vec<(&'static str, String)>);
 
 /// What to do with a name that is not known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,23 +23,27 @@ impl Query {
     /// # Errors
     ///
     /// 400, naming the parameter that is no UTF-8, is given twice, or is unknown.
-    pub(crate) fn parse(query: Option<&str>, known: &[&str], unknown: Unknown) -> Result<Self, Refusal> {
-        let mut found = BTreeMap::new();
+    pub(crate) fn parse(
+        query: Option<&str>,
+        known: &[&'static str],
+        unknown: Unknown,
+    ) -> Result<Self, Refusal> {
+        let mut found = Vec::new();
         for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             // A name that is no text is none of ours.
             let name = decode(name).unwrap_or_else(|| "\u{fffd}".to_owned());
-            if !known.contains(&&*name) {
+            let Some(name) = known.iter().find(|known| **known == name) else {
                 refuse_unknown(&name, known, unknown)?;
                 continue;
-            }
+            };
             let Some(value) = decode(value) else {
                 return Err(Refusal::bad_parameter(format!("{name} is not valid UTF-8")));
             };
-            if found.contains_key(&name) {
+            if found.iter().any(|(known, _)| known == name) {
                 return Err(Refusal::bad_parameter(format!("{name} is given twice")));
             }
-            found.insert(name, value);
+            found.push((*name, value));
         }
         Ok(Self(found))
     }
@@ -66,7 +70,8 @@ impl Query {
     }
 
     pub(crate) fn take(&mut self, name: &str) -> Option<String> {
-        self.0.remove(name)
+        let at = self.0.iter().position(|(known, _)| *known == name)?;
+        Some(self.0.swap_remove(at).1)
     }
 }
 
@@ -87,7 +92,7 @@ fn refuse_unknown(name: &str, known: &[&str], unknown: Unknown) -> Result<(), Re
 }
 
 fn decode(text: &str) -> Option<String> {
-    let spaced = text.replace('+', " ");
+    let spaced = if text.contains('+') { Cow::Owned(text.replace('+', " ")) } else { Cow::Borrowed(text) };
     percent_decode_str(&spaced).decode_utf8().ok().map(Into::into)
 }
 

@@ -85,29 +85,31 @@ impl Quota {
         let limits = &rules.limits;
         let (who, address) = (newcomer.who(), place_of(address));
         let making_way = counts.making_way(who.username(), rules.one_session_per_user, session)?;
-        let reached = |limit: Option<usize>, count: usize, makes_way: &dyn Fn(&Session) -> bool| {
-            let leaving = making_way.iter().filter(|session| makes_way(session)).count();
-            limit.filter(|limit| count - leaving >= *limit)
-        };
-        if let Some(limit) = reached(limits.max_sessions, counts.live, &|_| true) {
+        // What has no limit is not counted.
+        let reached =
+            |limit: Option<usize>, count: &dyn Fn() -> usize, makes_way: &dyn Fn(&Session) -> bool| {
+                let leaving = || making_way.iter().filter(|session| makes_way(session)).count();
+                limit.filter(|limit| count() - leaving() >= *limit)
+            };
+        if let Some(limit) = reached(limits.max_sessions, &|| counts.live, &|_| true) {
             return Err(JoinError::Full(limit));
         }
-        let from_address = counts.per_address.get(&address).copied().unwrap_or(0);
+        let from_address = || counts.per_address.get(&address).copied().unwrap_or(0);
         let is_from_there = |session: &Session| place_of(session.who().client_address()) == address;
-        if let Some(limit) = reached(limits.max_sessions_per_address, from_address, &is_from_there) {
+        if let Some(limit) = reached(limits.max_sessions_per_address, &from_address, &is_from_there) {
             return Err(JoinError::Address(limit));
         }
-        let of_user = counts.by_user.count(who.username());
+        let of_user = || counts.by_user.count(who.username());
         if who.username() == UNAUTHENTICATED {
-            if let Some(limit) = reached(limits.max_unauthenticated, of_user, &|_| true) {
+            if let Some(limit) = reached(limits.max_unauthenticated, &of_user, &|_| true) {
                 return Err(JoinError::Unauthenticated(limit));
             }
-        } else if let Some(limit) = reached(limits.max_sessions_per_user, of_user, &|_| true) {
+        } else if let Some(limit) = reached(limits.max_sessions_per_user, &of_user, &|_| true) {
             return Err(JoinError::User(limit));
         }
-        let in_project = counts.by_project.count(who.project());
+        let in_project = || counts.by_project.count(who.project());
         let is_in_it = |session: &Session| session.who().project() == who.project();
-        if let Some(limit) = reached(limits.max_sessions_per_project, in_project, &is_in_it) {
+        if let Some(limit) = reached(limits.max_sessions_per_project, &in_project, &is_in_it) {
             return Err(JoinError::Project(limit));
         }
         let place = newcomer.place().number();

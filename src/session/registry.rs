@@ -154,7 +154,7 @@ impl Registry {
                 let mut presence = newcomer.presence();
                 let Joining { page_id, page_path, outlet, speaks_headcount, .. } = joining;
                 let number = presence.connect(&page_id, page_path, (outlet, speaks_headcount), now_ms);
-                let turn = self.rows.list(&newcomer, &presence);
+                let turn = self.rows.list(&newcomer, &mut presence);
                 self.queue_look(&newcomer, &mut presence, now_ms);
                 drop(presence);
                 free.insert(());

@@ -195,7 +195,7 @@ impl Rows {
     }
 
     /// Lists a session that has just begun; answers its turn.
-    pub(super) fn list(&self, session: &Arc<Session>, presence: &Presence) -> u64 {
+    pub(super) fn list(&self, session: &Arc<Session>, presence: &mut Presence) -> u64 {
         let place = session.place();
         let mut row = Row {
             session: session.clone(),
@@ -207,6 +207,7 @@ impl Rows {
             page_ids: CompactString::const_new("[]"),
         };
         row.set(presence);
+        presence.take_row_changed();
         let mut listed = place.page.listed();
         let turn = self.next_turn.fetch_add(1, Ordering::AcqRel);
         row.turn = turn;

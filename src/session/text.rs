@@ -10,7 +10,14 @@ pub const MAX_USER_AGENT_CHARS: usize = 512;
 ///
 /// What is left is still only a claim, and is escaped again wherever it is shown.
 pub fn clean(raw: &str) -> Cow<'_, str> {
-    if raw.contains(is_hostile) { Cow::Owned(raw.replace(is_hostile, "")) } else { Cow::Borrowed(raw) }
+    if has_hostile(raw) { Cow::Owned(raw.replace(is_hostile, "")) } else { Cow::Borrowed(raw) }
+}
+
+/// Whether [`clean`] takes something out of it.
+pub fn has_hostile(text: &str) -> bool {
+    // Nearly all text is ASCII. To the end, without a way out of the loop: the compiler makes vector instructions of that.
+    let is_printable = text.bytes().fold(true, |so_far, byte| so_far & (b' '..0x7f).contains(&byte));
+    !is_printable && text.contains(is_hostile)
 }
 
 /// Whether [`clean`] takes this character out.
@@ -32,8 +39,13 @@ pub fn spreadsheet_safe(text: &str) -> Cow<'_, str> {
 pub fn user_agent(raw: &[u8]) -> String {
     let lossy = String::from_utf8_lossy(raw);
     let cleaned = clean(&lossy);
-    let end = cleaned.char_indices().nth(MAX_USER_AGENT_CHARS).map_or(cleaned.len(), |(at, _)| at);
-    cleaned[..end].to_owned()
+    // Whoever has no more bytes has no more characters.
+    let cut = if cleaned.len() > MAX_USER_AGENT_CHARS {
+        cleaned.char_indices().nth(MAX_USER_AGENT_CHARS)
+    } else {
+        None
+    };
+    cleaned[..cut.map_or(cleaned.len(), |(at, _)| at)].to_owned()
 }
 
 /// What was sent, as an error may repeat it: short, and quoted so that it acts on no screen.
@@ -51,6 +63,9 @@ mod tests {
         assert_eq!(clean("bil\x1b[31mly\r\n\x07\x7f\u{9b}"), "bil[31mly");
         assert_eq!(clean("a\u{202e}b\u{2066}c\u{200f}d\u{061c}e"), "abcde");
         assert_eq!(clean("Zoë ☃ 🙂"), "Zoë ☃ 🙂");
+        for c in (0..=0x2100).filter_map(char::from_u32) {
+            assert_eq!(has_hostile(&format!("a{c}b")), is_hostile(c), "{c:?}");
+        }
     }
 
     #[test]

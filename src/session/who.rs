@@ -1,4 +1,4 @@
-use std::{net::IpAddr, sync::Arc};
+use std::{fmt::Write, net::IpAddr, sync::Arc};
 
 use super::{Identity, SessionScope, json};
 
@@ -22,16 +22,20 @@ impl Who {
     /// If the id, the user name and the project have 64 KiB together; the edge lets a hundredth of that in.
     pub(super) fn new(identity: &Identity, user_agent: &Arc<str>) -> Self {
         let Identity { id, username, project, client_address, peer_address, .. } = identity;
-        let address = client_address.to_string();
-        // Behind no proxy it is the client's, and takes no memory.
-        let peer = if peer_address == client_address { String::new() } else { peer_address.to_string() };
-        let mut end = 0;
-        let ends = [id, username, project, &*address].map(|part: &str| {
-            end += part.len();
-            u16::try_from(end).expect("names have a bound")
+        let mut text = String::with_capacity(128);
+        let end = |text: &str| u16::try_from(text.len()).expect("names have a bound");
+        let names = [id, username, project].map(|name| {
+            text.push_str(name);
+            end(&text)
         });
+        write!(text, "{client_address}").expect("a String takes any text");
+        let ends = [names[0], names[1], names[2], end(&text)];
+        // Behind no proxy it is the client's, and takes no memory.
+        if peer_address != client_address {
+            write!(text, "{peer_address}").expect("a String takes any text");
+        }
         Self {
-            text: [id, username, project, &*address, &peer].concat().into(),
+            text: text.into(),
             ends,
             scope: identity.scope,
             authorized: identity.authorized,

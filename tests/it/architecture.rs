@@ -19,14 +19,23 @@ const MAY_IMPORT: [(&str, &[&str]); 10] = [
 ];
 
 /// Crates that one place alone, or a few, may name.
-const CONFINED: [(&str, &[&str]); 9] = [
+const CONFINED: [(&str, &[&str]); 10] = [
     ("dashmap", &["session/registry.rs"]),
     (
         "tungstenite",
-        &["frames/", "clients/", "admin/query_socket.rs", "edge/websocket.rs", "query_client.rs", "load/"],
+        &[
+            "frames/",
+            "clients/",
+            "admin/query_socket.rs",
+            "edge/switching.rs",
+            "edge/websocket.rs",
+            "query_client.rs",
+            "load/",
+        ],
     ),
     ("chrono", &["cli/", "load/", "edge/clock.rs", "admin/history.rs", "session/filter/operand.rs"]),
     ("clap", &["cli/"]),
+    ("httparse", &["clients/request.rs"]),
     ("jsonwebtoken", &["clients/identity/"]),
     ("sha2", &["config/tokens.rs"]),
     ("rustls", &["edge/tls.rs", "query_client/trust.rs"]),
