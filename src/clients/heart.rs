@@ -71,6 +71,10 @@ impl Heart {
         u64::try_from(self.beat.as_millis()).unwrap_or(u64::MAX)
     }
 
+    fn turn_ms(&self) -> u64 {
+        self.beat_ms() / TURNS as u64
+    }
+
     pub(super) fn enroll(&self, line: &Arc<Line>) {
         let turn = usize::from(rand::random::<u8>()) % TURNS;
         let mut wheel = self.lock();
@@ -93,7 +97,7 @@ impl Heart {
         let turn = (self.beat / u32::try_from(TURNS).expect("a few")).max(Duration::from_millis(1));
         let mut turns = long(|| time::interval(turn));
         // After a pause of the server's, what was missed is not made up for.
-        turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        turns.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
             // Where everybody answers, nobody has to be looked after between the turns.
             let pause = if self.has_suspects() { turn / LOOKS } else { Duration::MAX };
@@ -111,7 +115,7 @@ impl Heart {
 
     /// Pings some of those whose turn it is; `false` when that were all, and the next turn is another's.
     fn ping_some(&self, now_ms: u64) -> bool {
-        let beat_ms = self.beat_ms();
+        let (beat_ms, turn_ms) = (self.beat_ms(), self.turn_ms());
         let mut wheel = self.lock();
         let Wheel { turns, next, pinged, suspects, age_ms, .. } = &mut *wheel;
         let turn = &mut turns[*next];
@@ -127,8 +131,9 @@ impl Heart {
             };
             *pinged += 1;
             line.ping();
-            // It was pinged a beat ago and has said nothing since.
-            if line.silent_ms(now_ms) >= beat_ms {
+            // It was pinged a beat ago and has said nothing since. A turn more, since turns come now sooner and now later,
+            // and nobody who answers is to be looked after.
+            if line.silent_ms(now_ms) >= beat_ms + turn_ms {
                 suspects.push((Arc::downgrade(&line), *age_ms));
             }
         }
@@ -142,10 +147,10 @@ impl Heart {
 
     /// Gives up those that have been silent for too long.
     ///
-    /// Each has half a heartbeat after it came to be suspected, without pauses of the server's own, or of the machine's:
+    /// Each has half a heartbeat after it was pinged in vain, without pauses of the server's own, or of the machine's:
     /// what came meanwhile waits to be read, and whoever was not asked could not answer.
     fn look_after(&self, now_ms: u64) {
-        let beat_ms = self.beat_ms();
+        let (beat_ms, turn_ms) = (self.beat_ms(), self.turn_ms());
         let mut wheel = self.lock();
         let Wheel { suspects, looked_ms, age_ms, .. } = &mut *wheel;
         // Looks are a sixteenth of a heartbeat apart, or less. What is much more was slept through.
@@ -154,7 +159,7 @@ impl Heart {
         suspects.retain(|(line, since_ms)| {
             let Some(line) = line.upgrade() else { return false };
             let silent_ms = line.silent_ms(now_ms);
-            let is_lost = silent_ms >= beat_ms * 5 / 2 && *age_ms - since_ms >= beat_ms / 2;
+            let is_lost = silent_ms >= beat_ms * 5 / 2 && *age_ms - since_ms >= beat_ms / 2 - turn_ms;
             if is_lost {
                 line.silent();
             }
@@ -215,6 +220,20 @@ mod tests {
         drop(lines);
         pass(&heart, 30_000, 1);
         assert!(heart.lock().turns.iter().all(Vec::is_empty), "who has left is forgotten");
+    }
+
+    /// Turns that came some milliseconds late made everybody a suspect in every heartbeat.
+    #[test]
+    fn nobody_who_answers_is_looked_after_though_turns_come_late() {
+        let heart = Heart::new(Duration::from_millis(6_400));
+        let lines: Vec<_> = (0..100).map(|_| Arc::new(Line::new(false, 0))).collect();
+        lines.iter().for_each(|line| heart.enroll(line));
+        for turn in 0..5 * TURNS as u64 {
+            let late_ms = turn / TURNS as u64 * 7;
+            self::turn(&heart, turn * 400 + late_ms);
+            lines.iter().filter(|line| is_pinged(line)).for_each(|line| line.heard(turn * 400 + late_ms + 1));
+            assert!(!heart.has_suspects(), "in turn {turn}");
+        }
     }
 
     #[test]
