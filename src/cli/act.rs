@@ -6,7 +6,9 @@ use clap::Args;
 use serde_json::Value;
 
 use super::{Failure, Outcome, admin::AdminPlane, tell};
-use crate::query_client::QueryError;
+use crate::{query_client::QueryError, session::text::shown};
+
+const NOTHING_ENDED: &str = "nothing was ended";
 
 /// End sessions by their ids, or all of a user or a project
 #[derive(Debug, Args)]
@@ -30,9 +32,8 @@ pub(super) struct Close {
     /// Words for the clients, in the reason of the close frame
     #[arg(long, value_name = "TEXT")]
     message: Option<String>,
-    /// Do not ask
-    #[arg(long)]
-    yes: bool,
+    #[command(flatten)]
+    consent: Consent,
     #[command(flatten)]
     admin: AdminPlane,
 }
@@ -53,7 +54,35 @@ pub(super) struct Send {
     #[arg(long, value_name = "PAGE")]
     page: Option<String>,
     #[command(flatten)]
+    consent: Consent,
+    #[command(flatten)]
     admin: AdminPlane,
+}
+
+/// Whoever is at a terminal is asked before clients notice something; a script has said what it wants.
+#[derive(Debug, Args)]
+struct Consent {
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+}
+
+impl Consent {
+    /// # Errors
+    ///
+    /// What was not done, if the answer is no.
+    fn ask(&self, question: &str, not_done: &str) -> Outcome {
+        if self.yes || !io::stdin().is_terminal() {
+            return Ok(());
+        }
+        write!(io::stderr(), "{question} [y/N] ")?;
+        let mut answer = String::new();
+        io::stdin().lock().read_line(&mut answer)?;
+        match answer.trim() {
+            "y" | "Y" | "yes" => Ok(()),
+            _ => Err(Failure::Failed(not_done.to_owned())),
+        }
+    }
 }
 
 fn json(text: &str) -> Result<Value, String> {
@@ -65,11 +94,8 @@ pub(super) fn close(arguments: &Close) -> Outcome {
     if arguments.ids.is_empty() {
         return close_matching(arguments);
     }
-    let Close { ids, message, yes, admin, .. } = arguments;
-    let noun = if ids.len() == 1 { "session" } else { "sessions" };
-    if !yes && io::stdin().is_terminal() && !confirmed(&format!("End {} {noun}?", ids.len()))? {
-        return Err(Failure::Failed("nothing was ended".to_owned()));
-    }
+    let Close { ids, message, consent, admin, .. } = arguments;
+    consent.ask(&format!("End {}?", sessions(ids.len() as u64)), NOTHING_ENDED)?;
     super::runtime()?.block_on(super::until_interrupted(async {
         let mut client = admin.connect().await?;
         let mut missing = 0;
@@ -83,37 +109,34 @@ pub(super) fn close(arguments: &Close) -> Outcome {
                 Err(error) => return Err(error.into()),
             }
         }
-        let ended = ids.len() - missing;
-        writeln!(io::stdout(), "{ended} {} ended", if ended == 1 { "session" } else { "sessions" })?;
+        writeln!(io::stdout(), "{} ended", sessions((ids.len() - missing) as u64))?;
         if missing > 0 { Err(Failure::Failed(format!("{missing} could not be ended"))) } else { Ok(()) }
     }))
 }
 
 /// Ends those that fit, once it is known and confirmed how many they are.
 fn close_matching(arguments: &Close) -> Outcome {
-    let Close { user, project, all, dry_run, message, yes, admin, .. } = arguments;
+    let Close { user, project, all, dry_run, message, consent, admin, .. } = arguments;
     let patterns = [("username[glob]", user), ("project[glob]", project)];
     let given =
         patterns.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.clone()?.into())));
     let filter = Value::Object(given.collect());
-    let noun = |count: u64| if count == 1 { "session" } else { "sessions" };
     super::runtime()?.block_on(super::until_interrupted(async {
         let mut client = admin.connect().await?;
         let count = client.close_matching(&filter, *all, None, true).await?;
         if *dry_run {
-            return Ok(writeln!(io::stdout(), "{count} {} would be ended", noun(count))?);
+            return Ok(writeln!(io::stdout(), "{} would be ended", sessions(count))?);
         }
-        if !yes && io::stdin().is_terminal() && !confirmed(&format!("End {count} {}?", noun(count)))? {
-            return Err(Failure::Failed("nothing was ended".to_owned()));
-        }
+        consent.ask(&format!("End {}?", sessions(count)), NOTHING_ENDED)?;
         let ended = client.close_matching(&filter, *all, message.as_deref(), false).await?;
-        Ok(writeln!(io::stdout(), "{ended} {} ended", noun(ended))?)
+        Ok(writeln!(io::stdout(), "{} ended", sessions(ended))?)
     }))
 }
 
 /// Sends; a message that no client could take is a failure.
 pub(super) fn send(arguments: &Send) -> Outcome {
-    let Send { id, message_type, payload, page, admin } = arguments;
+    let Send { id, message_type, payload, page, consent, admin } = arguments;
+    consent.ask(&format!("Send {} to session {}?", shown(message_type), shown(id)), "nothing was sent")?;
     super::runtime()?.block_on(super::until_interrupted(async {
         let mut client = admin.connect().await?;
         if client.send_message(id, page.as_deref(), message_type, payload).await? {
@@ -124,9 +147,6 @@ pub(super) fn send(arguments: &Send) -> Outcome {
     }))
 }
 
-fn confirmed(question: &str) -> io::Result<bool> {
-    write!(io::stderr(), "{question} [y/N] ")?;
-    let mut answer = String::new();
-    io::stdin().lock().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+fn sessions(count: u64) -> String {
+    format!("{count} {}", if count == 1 { "session" } else { "sessions" })
 }

@@ -94,6 +94,24 @@ fn ending_sessions_is_asked_for_on_a_terminal_and_not_elsewhere() {
 }
 
 #[test]
+fn sending_is_asked_for_on_a_terminal_and_not_elsewhere() {
+    let server = Server::start(&[]);
+    let v1 = "Sec-WebSocket-Protocol: headcount.v1\r\n";
+    let _client = RawSocket::open_with(server.clients, "/ws/p?username=ann", v1);
+    let id = server.rows("")[0]["id"].as_str().unwrap().to_owned();
+    let send = |more: &str| {
+        let program = env!("CARGO_BIN_EXE_headcount");
+        format!("{program} send {id} notice 1 {more} --admin {}", server.admin_url())
+    };
+    let answer = |word: &str| on_a_terminal(&format!("echo {word} | script -qec '{}' /dev/null", send("")));
+    let Some(no) = answer("n") else { return };
+    assert!(no.contains("Send \"notice\" to session ") && no.contains("nothing was sent"), "{no}");
+    assert!(answer("y").unwrap().contains("delivered"));
+    let unasked = on_a_terminal(&send("--yes")).unwrap();
+    assert!(unasked.contains("delivered") && !unasked.contains("[y/N]"), "{unasked}");
+}
+
+#[test]
 fn watching_takes_the_whole_terminal_and_gives_it_back() {
     let server = Server::start(&[]);
     let _crowd: Vec<_> = (0..40).map(|_| RawSocket::open(server.clients, "/ws/p?username=many")).collect();
