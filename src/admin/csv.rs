@@ -25,7 +25,7 @@ pub(super) fn write_row(seen: &Seen<'_>, fields: &Fields, out: &mut Vec<u8>) {
         }
         match seen.value(column) {
             Value::Text(text) => write_cell(text, out),
-            Value::Address(address) => write_cell(&address.to_string(), out),
+            Value::Address(_) => write_cell(&seen.address(column), out),
             Value::Time(_) => write_cell(&seen.time(column), out),
             Value::Null if column != Column::Pages => {}
             Value::Null | Value::Texts(_) => {

@@ -1,6 +1,6 @@
 //! A live session as `listSessions` shows it: its fields, and the same as JSON.
 
-use std::{cell::OnceCell, io::Write, sync::Arc};
+use std::{borrow::Cow, cell::OnceCell, net::IpAddr, sync::Arc};
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -102,6 +102,8 @@ pub(super) struct Fields(Vec<(Column, &'static str)>);
 impl Fields {
     /// Where `pages` stands among the keys.
     const PAGES_AT: usize = 22;
+    /// So many keys are those of `getSessionInfo`.
+    const INFO: usize = 13;
 
     /// Every key of an item.
     pub(super) fn all() -> Self {
@@ -113,7 +115,7 @@ impl Fields {
     /// The thirteen keys of `getSessionInfo`.
     pub(super) fn session_info() -> Self {
         let mut all = Self::all();
-        all.0.truncate(13);
+        all.0.truncate(Self::INFO);
         all
     }
 
@@ -137,6 +139,11 @@ impl Fields {
             return Err("fields needs at least one name".to_owned());
         }
         Ok(Self(all.into_iter().filter(|(column, _)| wanted.contains(column)).collect()))
+    }
+
+    /// Whether the keys of `getSessionInfo` are all there. They are the first then.
+    fn has_info(&self) -> bool {
+        self.0.get(Self::INFO - 1).is_some_and(|(column, _)| *column == Column::ALL[Self::INFO - 1].0)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (Column, &'static str)> {
@@ -203,7 +210,15 @@ impl<'a> Seen<'a> {
 
     /// The session as a JSON object of these keys.
     pub(super) fn write_json(&self, fields: &Fields, out: &mut Vec<u8>) {
-        for (n, (column, name)) in fields.iter().enumerate() {
+        let mut written = 0;
+        if fields.has_info() {
+            let (pages, is_masked) = (&self.standing().pages, self.mask == Mask::On);
+            self.session.write_row(self.now_ms, *self.counts(), pages, is_masked, out);
+            // The object goes on.
+            out.pop();
+            written = Fields::INFO;
+        }
+        for (n, (column, name)) in fields.iter().enumerate().skip(written) {
             out.extend_from_slice(if n == 0 { b"{\"" } else { b",\"" });
             out.extend_from_slice(name.as_bytes());
             out.extend_from_slice(b"\":");
@@ -224,10 +239,21 @@ impl<'a> Seen<'a> {
             Value::Text(text) => write(out, text),
             Value::Number(number) => out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes()),
             Value::Bool(truth) => out.extend_from_slice(if truth { b"true" } else { b"false" }),
-            Value::Address(address) => {
-                write!(out, "\"{address}\"").expect("a Vec takes anything");
-            }
+            Value::Address(_) => write(out, &self.address(column)),
             Value::Time(_) => write(out, &self.time(column)),
+        }
+    }
+
+    /// An address as it is shown.
+    pub(super) fn address(&self, column: Column) -> Cow<'_, str> {
+        let who = self.session.who();
+        let (text, address): (_, fn(&Who) -> IpAddr) = match column {
+            Column::PeerAddress => (who.peer_address_text(), Who::peer_address),
+            _ => (who.address_text(), Who::client_address),
+        };
+        match self.mask {
+            Mask::Off => text.into(),
+            Mask::On => self.mask.address(address(who)).to_string().into(),
         }
     }
 
@@ -367,4 +393,40 @@ impl Texts for Standing {
 
 fn write(out: &mut Vec<u8>, value: &(impl serde::Serialize + ?Sized)) {
     serde_json::to_writer(out, value).expect("a Vec takes plain data");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::{Joining, Registry, Rules, tests::joining};
+
+    /// The thirteen keys of `getSessionInfo` are written together, by the writer of its lists.
+    #[test]
+    fn an_item_is_what_its_values_are_one_by_one() {
+        let registry = Arc::new(Registry::new(Rules::default()));
+        let hostile = "a\"b\\c\u{1}\u{7f}☃\u{2028}🙂/";
+        for (address, text) in [("10.1.2.3", "plain"), ("2001:db8::1", hostile), ("127.0.0.1", "")] {
+            let Joining { mut identity, .. } = joining(&format!("id {text}"), text, text);
+            identity.client_address = address.parse().unwrap();
+            identity.user_agent = text.into();
+            let joining = Joining { identity, page_id: text.into(), ..joining("", "", "") };
+            let member = registry.join(joining, 1_000).unwrap();
+            member.session().message_came(1_234);
+            for mask in [Mask::Off, Mask::On] {
+                let seen = Seen::new(member.session(), Clock::start(), 61_000, mask);
+                for fields in [Fields::all(), Fields::session_info()] {
+                    let mut values = Vec::new();
+                    for (column, name) in fields.iter() {
+                        values.extend_from_slice(format!(",\"{name}\":").as_bytes());
+                        seen.write_value(column, &mut values);
+                    }
+                    values[0] = b'{';
+                    values.push(b'}');
+                    let mut item = Vec::new();
+                    seen.write_json(&fields, &mut item);
+                    assert_eq!(String::from_utf8(item), String::from_utf8(values));
+                }
+            }
+        }
+    }
 }

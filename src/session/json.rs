@@ -1,6 +1,9 @@
 //! Rows as JSON, byte for byte as `serde_json` writes a [`SessionInfo`](super::SessionInfo), some ten times as fast.
 
-use super::{SessionScope, Who, network_of, tally::Counts};
+use super::{
+    SessionScope, Who, network_of,
+    tally::{Counts, Tally},
+};
 
 /// Whether JSON has the text as it is, between quotes.
 pub(super) fn is_plain(text: &str) -> bool {
@@ -44,6 +47,21 @@ pub(super) struct Moment {
     pub(super) authorized: bool,
     /// Who reads it may not see who somebody is.
     pub(super) is_masked: bool,
+}
+
+impl Moment {
+    /// The moment `now_ms` of a session that began then, with these of its counts.
+    pub(super) fn new(tally: &Tally, counts: Counts, who: &Who, times: (u64, u64), is_masked: bool) -> Self {
+        let (began_ms, now_ms) = times;
+        Self {
+            // A session may begin, or be heard, after the snapshot took its `now`.
+            uptime_ms: now_ms.saturating_sub(began_ms),
+            silent_ms: now_ms.saturating_sub(tally.last_comm_ms()),
+            counts,
+            authorized: tally.is_authorized(who, now_ms),
+            is_masked,
+        }
+    }
 }
 
 /// Writes one row of `getSessionInfo`; `page_ids` is JSON already.

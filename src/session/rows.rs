@@ -273,14 +273,7 @@ impl Page {
     /// Writes what is in one of the places as a row of `getSessionInfo`.
     pub(super) fn write_row(&self, at: usize, row: &Row, now_ms: u64, is_masked: bool, out: &mut Vec<u8>) {
         let tally = &self.tallies[at];
-        let moment = json::Moment {
-            // A session may begin, or be heard, after the snapshot took its `now`.
-            uptime_ms: now_ms.saturating_sub(row.began_ms),
-            silent_ms: now_ms.saturating_sub(tally.last_comm_ms()),
-            counts: tally.counts(),
-            authorized: tally.is_authorized(&row.who, now_ms),
-            is_masked,
-        };
+        let moment = json::Moment::new(tally, tally.counts(), &row.who, (row.began_ms, now_ms), is_masked);
         json::write_row(out, &row.who, &moment, (row.active_pages, &row.page_ids));
     }
 }

@@ -7,6 +7,7 @@ use std::{
 use super::{
     Came, Counts, Outlet, Page, ResumeToken, SessionInfo, SessionScope, Standing, Who, Windows,
     ended::EndedSession,
+    json,
     presence::{End, Patience, Presence},
     rows::Place,
     token::Secret,
@@ -229,6 +230,16 @@ impl Session {
             page_ids,
             authorized: tally.is_authorized(who, now_ms),
         })
+    }
+
+    /// Writes the row an administrator sees, byte for byte as lists of `getSessionInfo` have it, with these counts and
+    /// pages; `is_masked` for those who may not see who somebody is.
+    pub fn write_row(&self, now_ms: u64, counts: Counts, pages: &[Page], is_masked: bool, out: &mut Vec<u8>) {
+        let tally = self.place.tally();
+        let moment = json::Moment::new(tally, counts, &self.who, (self.began_ms, now_ms), is_masked);
+        let active_pages = u32::try_from(pages.len()).unwrap_or(u32::MAX);
+        let page_ids = json::texts(pages.iter().map(|page| &*page.id));
+        json::write_row(out, &self.who, &moment, (active_pages, &page_ids));
     }
 
     /// Whether a token is this session's, for the same project and identity.

@@ -65,8 +65,16 @@ impl Who {
     }
 
     /// The client's address as rows show it.
-    pub(super) fn address_text(&self) -> &str {
+    pub fn address_text(&self) -> &str {
         self.part(Some(2), Some(3))
+    }
+
+    /// [`peer_address`](Self::peer_address) as rows show it.
+    pub fn peer_address_text(&self) -> &str {
+        match self.part(Some(3), None) {
+            "" => self.address_text(),
+            other => other,
+        }
     }
 
     /// The client's address.
@@ -76,10 +84,7 @@ impl Who {
 
     /// The address of whoever made its first connection: the client's own, or its proxy's.
     pub fn peer_address(&self) -> IpAddr {
-        match self.part(Some(3), None) {
-            "" => self.client_address(),
-            other => other.parse().expect("written from an address"),
-        }
+        self.peer_address_text().parse().expect("written from an address")
     }
 
     /// Where it runs.
