@@ -216,9 +216,9 @@ impl Record for Seen<'_> {
             Column::DurationMs => Value::Number(ended.ended_ms.saturating_sub(ended.began_ms)),
             Column::Reason => Value::Text(ended.reason.as_str()),
             Column::PageIds => Value::Texts(&ended.page_ids),
-            Column::RecentBytesSent => Value::Number(ended.recent_bytes_sent),
-            Column::TotalBytesSent => Value::Number(ended.total_bytes_sent),
-            Column::BytesReceived => Value::Number(ended.bytes_received),
+            Column::RecentBytesSent => Value::Number(ended.counts.recent_bytes_sent),
+            Column::TotalBytesSent => Value::Number(ended.counts.total_bytes_sent),
+            Column::BytesReceived => Value::Number(ended.counts.bytes_received),
         }
     }
 }
@@ -320,8 +320,8 @@ fn item<'a>(ended: &'a EndedSession, clock: Clock, mask: Mask) -> Item<'a> {
         duration_ms: ended.ended_ms.saturating_sub(ended.began_ms),
         reason: ended.reason,
         page_ids: &ended.page_ids,
-        recent_bytes_sent: ended.recent_bytes_sent,
-        total_bytes_sent: ended.total_bytes_sent,
-        bytes_received: ended.bytes_received,
+        recent_bytes_sent: ended.counts.recent_bytes_sent,
+        total_bytes_sent: ended.counts.total_bytes_sent,
+        bytes_received: ended.counts.bytes_received,
     }
 }

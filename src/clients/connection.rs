@@ -25,8 +25,9 @@ use super::{
     arrival::Open,
     control::{self, ToClient},
     line::Line,
-    outbox::{Outbox, Unsent},
+    outbox::Outbox,
     pace::Pace,
+    replies::Replies,
     upgrade::Admitted,
 };
 use crate::{
@@ -40,18 +41,23 @@ use crate::{
 /// half as much again, because what waits has left the processor's caches; twice as much gains nothing.
 pub(super) const READ_BYTES: usize = 256 * 1024;
 
-/// Replies are sent when so much has gathered, and after each read.
-const REPLY_BYTES: usize = 16 * 1024;
-
 /// What a thread needs while it polls a connection, and none needs between two polls.
 struct Scratch {
     read: Box<[u8]>,
-    replies: Vec<u8>,
+    replies: Replies,
 }
 
 thread_local! {
     static SCRATCH: RefCell<Scratch> =
-        RefCell::new(Scratch { read: vec![0; READ_BYTES].into_boxed_slice(), replies: Vec::new() });
+        RefCell::new(Scratch { read: vec![0; READ_BYTES].into_boxed_slice(), replies: Replies::default() });
+}
+
+fn with_scratch<T>(turn: impl FnOnce(&mut Scratch) -> T) -> T {
+    SCRATCH.with_borrow_mut(|scratch| {
+        // Of a connection that panicked, they are not for this one.
+        scratch.replies.clear();
+        turn(scratch)
+    })
 }
 
 /// Lends the thread's read buffer, of [`READ_BYTES`], to whoever reads before there is a task.
@@ -111,15 +117,6 @@ pub(super) enum Ending {
     Cut,
 }
 
-impl From<Unsent> for Ending {
-    fn from(unsent: Unsent) -> Self {
-        match unsent {
-            Unsent::TooMuch => Self::SlowConsumer,
-            Unsent::Broken(error) => Self::Broken(error.into()),
-        }
-    }
-}
-
 impl<S> Task<S> {
     /// A task that finds out when it first runs what it is.
     pub(super) fn first(first: impl FnOnce() -> Self + Send + 'static) -> Self {
@@ -152,7 +149,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Task<S> {
             plane,
             task,
         };
-        match SCRATCH.with_borrow_mut(|scratch| connection.begin(&page_id, early, scratch)) {
+        match with_scratch(|scratch| connection.begin(&page_id, early, scratch)) {
             Ok(()) => Self(Stage::Open(connection)),
             Err(ending) => Self::beside(connection.end(ending)),
         }
@@ -166,7 +163,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Future for Task<S> {
         loop {
             let ended = match &mut self.0 {
                 Stage::Open(connection) => {
-                    let polled = SCRATCH.with_borrow_mut(|scratch| connection.go_on(cx, scratch));
+                    let polled = with_scratch(|scratch| connection.go_on(cx, scratch));
                     let Err(ending) = polled else { return Poll::Pending };
                     Some(ending)
                 }
@@ -195,7 +192,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 resumed: self.membership.resumed(),
                 heartbeat_ms: self.plane.heart.beat_ms(),
             };
-            self.say(&welcome.to_text(), &mut scratch.replies);
+            say(&welcome.to_text(), &mut scratch.replies);
         }
         let Scratch { read, replies } = scratch;
         for piece in early.chunks(READ_BYTES) {
@@ -208,8 +205,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Does what there is to do now; an error is the end.
     fn go_on(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Result<(), Ending> {
-        // Of a connection that panicked, they are not for this one.
-        scratch.replies.clear();
         // Two cold lines of memory, this one and the line's: asked for together they take the time of one, which is 3 to 6 %
         // of a lone message.
         self.membership.touch();
@@ -222,7 +217,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Does what others have told this connection to.
-    fn heed(&mut self, cx: &mut Context<'_>, replies: &mut Vec<u8>) -> Result<(), Ending> {
+    fn heed(&mut self, cx: &mut Context<'_>, replies: &mut Replies) -> Result<(), Ending> {
         let Some(told) = self.line.told(cx) else { return Ok(()) };
         if told.is_cut() {
             return Err(Ending::Cut);
@@ -231,10 +226,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return Ok(());
         }
         if told.is_silent() {
-            return Err(Ending::Silent);
+            // Who does not read its echo is not read either, so its silence says nothing.
+            let is_unread = self.plane.config.echo && self.outbox.waits();
+            return Err(if is_unread { Ending::SlowConsumer } else { Ending::Silent });
         }
         if told.to_ping() {
-            frames::put(replies, OpCode::Control(Control::Ping), &self.plane.stamps.now());
+            replies.control(Control::Ping, &self.plane.stamps.now());
         }
         let mut obeyed = Ok(());
         for order in told.orders {
@@ -243,21 +240,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             if obeyed.is_err() || self.line.is_parting() {
                 break;
             }
+            if replies.are_enough() {
+                self.settle(cx, &mut Came::default(), replies)?;
+            }
         }
         let sent = self.settle(cx, &mut Came::default(), replies);
         obeyed.and(sent)
     }
 
-    fn obey(&mut self, order: Order, replies: &mut Vec<u8>) -> Result<(), Ending> {
+    fn obey(&mut self, order: Order, replies: &mut Replies) -> Result<(), Ending> {
         match order {
-            Order::Send(text) => self.say(&text, replies),
+            Order::Send(text) => say(&text, replies),
             Order::Close { code, reason } => {
-                // A control frame holds 125 bytes, two of which are the code (RFC 6455, 5.5).
-                let reason = &reason[..reason.floor_char_boundary(123)];
-                return Err(Ending::Ordered(close_frame(code.into(), reason)));
+                return Err(Ending::Ordered(close_frame(code.into(), &*reason)));
             }
             Order::Drain => {
-                put_close(replies, Some(close_frame(CloseCode::Away, "the server is shutting down")));
+                put_close(
+                    &mut replies.frames,
+                    Some(close_frame(CloseCode::Away, "the server is shutting down")),
+                );
                 self.line.part();
             }
         }
@@ -303,7 +304,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         &mut self,
         cx: &mut Context<'_>,
         bytes: &mut [u8],
-        replies: &mut Vec<u8>,
+        replies: &mut Replies,
     ) -> Result<(), Ending> {
         // Every frame sets `lastComm`, and so does the first byte of one (PROTOCOL 2.2).
         let now_ms = self.plane.clock.now_ms();
@@ -324,7 +325,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         cx: &mut Context<'_>,
         mut events: Events<'_>,
         came: &mut Came,
-        replies: &mut Vec<u8>,
+        replies: &mut Replies,
         now_ms: u64,
     ) -> Result<(), Ending> {
         while let Some(event) = events.next() {
@@ -345,11 +346,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
                 Event::Ping(_) if self.line.is_parting() => {}
                 Event::Ping(payload) if self.outbox.waits() => self.outbox.pong_later(payload),
-                Event::Ping(payload) => frames::put(replies, OpCode::Control(Control::Pong), payload),
+                Event::Ping(payload) => replies.control(Control::Pong, payload),
                 Event::Pong(payload) => self.pong_came(payload),
                 Event::Close(frame) => return Err(Ending::Closed(frame)),
             }
-            if replies.len() >= REPLY_BYTES {
+            if replies.are_enough() {
                 self.settle(cx, came, replies)?;
             }
         }
@@ -365,40 +366,41 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Does what a control message says, or echoes.
-    fn answer(&mut self, is_text: bool, payload: &[u8], replies: &mut Vec<u8>, now_ms: u64) {
+    fn answer(&mut self, is_text: bool, payload: &[u8], replies: &mut Replies, now_ms: u64) {
         if let Some(text) = control::text(is_text, payload) {
             if let Err((code, message)) = control::obey(text, &mut self.membership, now_ms)
                 && self.line.speaks_headcount()
             {
-                self.say(&ToClient::Error { code, message }.to_text(), replies);
+                say(&ToClient::Error { code, message }.to_text(), replies);
             }
         } else if self.plane.config.echo {
-            let opcode = OpCode::Data(if is_text { Data::Text } else { Data::Binary });
-            frames::put(replies, opcode, payload);
-            self.membership.session().message_went(payload.len());
+            replies.message(if is_text { Data::Text } else { Data::Binary }, payload);
         }
-    }
-
-    /// Sends a message of the tracker or an administrator, and counts it as delivered.
-    fn say(&self, text: &str, replies: &mut Vec<u8>) {
-        frames::put(replies, OpCode::Data(Data::Text), text.as_bytes());
-        self.membership.session().message_went(text.len());
     }
 
     /// Stores what was counted and then sends the replies: a client that has seen its pong finds its bytes counted.
-    fn settle(&mut self, cx: &mut Context<'_>, came: &mut Came, replies: &mut Vec<u8>) -> Result<(), Ending> {
+    fn settle(&mut self, cx: &mut Context<'_>, came: &mut Came, replies: &mut Replies) -> Result<(), Ending> {
         if came.messages > 0 {
             self.membership.messages_came(std::mem::take(came));
         }
-        if replies.is_empty() {
+        if replies.frames.is_empty() {
             return Ok(());
         }
-        let sent = self.outbox.send(&mut self.stream, cx, replies, self.plane.max_waiting());
+        if !self.outbox.has_room(self.plane.max_waiting()) {
+            replies.clear();
+            return Err(Ending::SlowConsumer);
+        }
+        // Before they are sent: whoever has a message finds it counted.
+        replies.count_for(self.membership.session());
+        let sent = self.outbox.send(&mut self.stream, cx, &replies.frames);
         replies.clear();
-        // The thread keeps what many use, not what one has used once.
-        replies.shrink_to(READ_BYTES);
-        Ok(sent?)
+        sent.map_err(|error| Ending::Broken(error.into()))
     }
+}
+
+/// A message of the tracker or an administrator.
+fn say(text: &str, replies: &mut Replies) {
+    replies.message(Data::Text, text.as_bytes());
 }
 
 /// Appends a close frame.

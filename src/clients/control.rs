@@ -2,9 +2,10 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::params::{self, MAX_PAGE_ID_CHARS, MAX_PAGE_PATH_CHARS};
-use crate::session::{Membership, PageError};
+use crate::session::{Membership, PageError, text::shown};
 
 /// How a control message begins, exactly. Every other message is the application's.
 pub(super) const PREFIX: &str = r#"{"headcount":"#;
@@ -39,9 +40,9 @@ pub(super) enum FromClient {
         /// The page's id.
         #[schemars(length(min = 1, max = MAX_PAGE_ID_CHARS))]
         page_id: String,
-        /// Where the page is in the application.
+        /// Where the page is in the application now; empty if that is not known.
         #[schemars(length(max = MAX_PAGE_PATH_CHARS))]
-        path: Option<String>,
+        path: String,
     },
     /// The user did something.
     Activity {},
@@ -83,6 +84,24 @@ impl ToClient<'_> {
     }
 }
 
+/// Reads a control message; or says what is wrong with it, in a sentence for people.
+fn read(text: &str) -> Result<FromClient, String> {
+    const KINDS: [&str; 4] = ["openPage", "closePage", "navigate", "activity"];
+    let wrong = match serde_json::from_str(text) {
+        Ok(message) => return Ok(message),
+        Err(wrong) => wrong,
+    };
+    let Ok(message) = serde_json::from_str::<Value>(text) else { return Err(format!("not JSON: {wrong}")) };
+    let kind = &message["headcount"];
+    if !KINDS.iter().any(|known| kind == known) {
+        let shown = shown(&kind.as_str().map_or_else(|| kind.to_string(), str::to_owned));
+        return Err(format!("headcount must be {}, not {shown}", KINDS.join(", ")));
+    }
+    // The message is one line, and a column in it is of no use to anybody.
+    let wrong = wrong.to_string();
+    Err(wrong.split(" at line ").next().unwrap_or_default().to_owned())
+}
+
 /// Does what a control message says.
 ///
 /// # Errors
@@ -93,8 +112,7 @@ pub(super) fn obey(
     membership: &mut Membership,
     now_ms: u64,
 ) -> Result<(), (&'static str, String)> {
-    let message: FromClient =
-        serde_json::from_str(text).map_err(|error| ("bad_message", error.to_string()))?;
+    let message = read(text).map_err(|problem| ("bad_message", problem))?;
     let bad = |refusal: crate::edge::refusal::Refusal| ("bad_parameter", refusal.message);
     let page_error = |error: PageError| {
         let code = match error {
@@ -106,7 +124,7 @@ pub(super) fn obey(
     match message {
         FromClient::OpenPage { page_id, path } => {
             let page_id = params::page_id(&page_id).map_err(bad)?;
-            let path = params::page_path(path).map_err(bad)?;
+            let path = params::page_path("path", path).map_err(bad)?;
             membership.open_page(&page_id, path, now_ms).map_err(page_error)
         }
         FromClient::ClosePage { page_id } => {
@@ -115,12 +133,36 @@ pub(super) fn obey(
         }
         FromClient::Navigate { page_id, path } => {
             let page_id = params::page_id(&page_id).map_err(bad)?;
-            let path = params::page_path(path).map_err(bad)?;
+            let path = params::page_path("path", Some(path)).map_err(bad)?;
             membership.navigate(&page_id, path).map_err(page_error)
         }
         FromClient::Activity {} => {
             membership.session().user_acted(now_ms);
             Ok(())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn wrong(text: &str, expected: &str) {
+        assert_eq!(read(text).unwrap_err(), expected);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_control_message_is_said_for_people() {
+        let kinds = "headcount must be openPage, closePage, navigate, activity, not";
+        wrong(r#"{"headcount":5}"#, &format!("{kinds} \"5\""));
+        wrong(r#"{"headcount":"openpage","pageId":"p"}"#, &format!("{kinds} \"openpage\""));
+        wrong(r#"{"headcount":"openPage"}"#, "missing field `pageId`");
+        wrong(r#"{"headcount":"navigate","pageId":"p"}"#, "missing field `path`");
+        wrong(
+            r#"{"headcount":"navigate","pageId":"p","path":null}"#,
+            "invalid type: null, expected a string",
+        );
+        wrong(r#"{"headcount":"activity""#, "not JSON: EOF while parsing an object at line 1 column 23");
     }
 }

@@ -53,9 +53,6 @@ pub(super) struct Begun {
 impl ClientPlane {
     /// What a request is told; `is_beside` if there is no place for it.
     pub(super) fn say<B>(&self, request: &Request<B>, peer: Peer, is_beside: bool) -> Said {
-        if self.draining.is_cancelled() {
-            return Err(Refusal::draining());
-        }
         upgrade::answer(request, peer, self, is_beside)
     }
 

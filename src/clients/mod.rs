@@ -5,7 +5,7 @@
 //! [`rewound`]: what was read already, once more; [`upgrade`] decides whether it may come in, [`address`] finds out
 //! where it comes from, [`params`] reads what it says of itself, [`identity`] who it really is, [`connection`] counts
 //! until it leaves, [`farewell`] says why. Beside them: [`control`] is what client and tracker tell each other,
-//! [`outbox`] is what waits to be sent, [`line`] is how a connection's task is told something, [`heart`] asks all of
+//! [`replies`] is what one turn has to send, [`outbox`] what waits to be sent, [`line`] is how a connection's task is told something, [`heart`] asks all of
 //! them whether they are still there, [`stamp`] is how long they took to answer, [`pace`] is how fast they may come
 //! and send, [`arrival`] is how none of them is counted twice or not at all, and [`describe`](mod@describe) tells
 //! programs what is said here.
@@ -26,6 +26,7 @@ mod outbox;
 mod pace;
 mod params;
 mod proxy;
+mod replies;
 mod request;
 mod rewound;
 mod stamp;

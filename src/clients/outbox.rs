@@ -26,15 +26,6 @@ struct Waiting {
     pong: Option<Vec<u8>>,
 }
 
-/// Why frames could not be sent.
-#[derive(Debug)]
-pub(super) enum Unsent {
-    /// More would wait than may.
-    TooMuch,
-    /// With an error that does not only say that the peer has gone.
-    Broken(io::Error),
-}
-
 /// Sent bytes are forgotten in portions of so many.
 const FORGET_BYTES: usize = 64 * 1024;
 
@@ -44,27 +35,32 @@ impl Outbox {
         self.waiting.is_some()
     }
 
-    /// Sends whole frames. What the system does not take at once waits: `max_waiting` bytes of it at the most.
+    /// Whether more may be [sent](Self::send): no more than so many bytes wait. One long message makes nobody slow.
+    pub(super) fn has_room(&self, max_waiting: usize) -> bool {
+        self.waiting.as_ref().is_none_or(|waiting| waiting.bytes.len() - waiting.sent <= max_waiting)
+    }
+
+    /// Sends whole frames, whose rest waits for the system.
+    ///
+    /// # Errors
+    ///
+    /// Those of the stream that do not only say that the peer has gone.
     pub(super) fn send<S: AsyncWrite + Unpin>(
         &mut self,
         stream: &mut S,
         cx: &mut Context<'_>,
         frames: &[u8],
-        max_waiting: usize,
-    ) -> Result<(), Unsent> {
+    ) -> io::Result<()> {
         if let Some(waiting) = &mut self.waiting {
-            if waiting.bytes.len() - waiting.sent + frames.len() > max_waiting {
-                return Err(Unsent::TooMuch);
-            }
             waiting.bytes.extend_from_slice(frames);
             return Ok(());
         }
-        let sent = write(stream, cx, frames).map_err(Unsent::Broken)?;
+        let sent = write(stream, cx, frames)?;
         let rest = &frames[sent..];
-        if !rest.is_empty() || flush(stream, cx).map_err(Unsent::Broken)?.is_pending() {
+        if !rest.is_empty() || flush(stream, cx)?.is_pending() {
             self.waiting = Some(Box::new(Waiting { bytes: rest.to_vec(), ..Waiting::default() }));
         }
-        if rest.len() > max_waiting { Err(Unsent::TooMuch) } else { Ok(()) }
+        Ok(())
     }
 
     /// Answers a ping once the rest is sent, unless another ping comes before that.
@@ -151,8 +147,9 @@ mod tests {
 
     use super::*;
 
-    fn send(outbox: &mut Outbox, stream: &mut DuplexStream, frames: &[u8]) -> Result<(), Unsent> {
-        outbox.send(stream, &mut Context::from_waker(Waker::noop()), frames, 20)
+    fn send(outbox: &mut Outbox, stream: &mut DuplexStream, frames: &[u8]) -> io::Result<()> {
+        assert!(outbox.has_room(20));
+        outbox.send(stream, &mut Context::from_waker(Waker::noop()), frames)
     }
 
     #[tokio::test]
@@ -166,13 +163,14 @@ mod tests {
         outbox.pong_later(b"first");
         outbox.pong_later(b"");
         send(&mut outbox, &mut ours, b"ghijklmnopqrst").unwrap();
-        assert!(matches!(send(&mut outbox, &mut ours, b"x"), Err(Unsent::TooMuch)));
-        let mut read = [0; 32];
+        send(&mut outbox, &mut ours, b"uv").unwrap();
+        assert!(!outbox.has_room(20), "22 wait");
+        let mut read = [0; 34];
         let (drained, _) =
             tokio::join!(poll_fn(|cx| outbox.poll_drain(&mut ours, cx)), theirs.read_exact(&mut read));
         drained.unwrap();
         assert!(!outbox.waits());
-        assert_eq!(&read, b"0123456789abcdefghijklmnopqrst\x8a\0", "one pong, to the last ping");
+        assert_eq!(&read, b"0123456789abcdefghijklmnopqrstuv\x8a\0", "one pong, to the last ping");
     }
 
     #[tokio::test]

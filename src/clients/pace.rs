@@ -24,8 +24,9 @@ impl Bucket {
 
     /// Takes so much out; `false` if there is not so much.
     pub(super) fn take(&mut self, amount: u64, per_second: u64, now_ms: u64) -> bool {
+        // Two threads may come in another order than they read their clocks: no millisecond fills twice.
         let passed_ms = now_ms.saturating_sub(self.filled_ms);
-        self.filled_ms = now_ms;
+        self.filled_ms = self.filled_ms.max(now_ms);
         let filled = self.level.saturating_add(passed_ms.saturating_mul(per_second));
         self.level = filled.min(per_second.saturating_mul(1000));
         match self.level.checked_sub(amount.saturating_mul(1000)) {

@@ -82,7 +82,7 @@ impl Params {
         Ok(Self {
             project: read_project(project)?,
             page_id: page,
-            page_path: page_path(query.take("pagePath"))?,
+            page_path: page_path("pagePath", query.take("pagePath"))?,
             scope,
             username: query.take("username").map_or(Ok(None), |name| username(&name))?,
             resume: query.take("resumeToken").and_then(|token| ResumeToken::read(&token)),
@@ -132,13 +132,13 @@ pub(super) fn page_id(raw: &str) -> Result<Arc<str>, Refusal> {
     text("pageId", raw, 1, MAX_PAGE_ID_CHARS)
 }
 
-/// Where a page is, cleaned; an empty path is none.
+/// Where a page is, cleaned, by what was given under this name; an empty path is none.
 ///
 /// # Errors
 ///
 /// 400, naming the limit.
-pub(super) fn page_path(raw: Option<String>) -> Result<Option<Arc<str>>, Refusal> {
-    optional("pagePath", raw, MAX_PAGE_PATH_CHARS)
+pub(super) fn page_path(name: &str, raw: Option<String>) -> Result<Option<Arc<str>>, Refusal> {
+    optional(name, raw, MAX_PAGE_PATH_CHARS)
 }
 
 /// A user's name, cleaned, wherever it comes from; an empty one is none.

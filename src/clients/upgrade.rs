@@ -83,6 +83,9 @@ pub(super) fn answer<B>(
         if path == "/healthz" {
             return health(request.method()).map(Granted::Health);
         }
+        if plane.draining.is_cancelled() {
+            return Err(Refusal::draining());
+        }
         let Some(project) = project_of(path) else {
             let message = "there is nothing here: connect a WebSocket to /ws/{project}";
             return Err(Refusal::not_found(message));

@@ -36,9 +36,7 @@ impl Registry {
             presence.terminate(reason)
         });
         // Outside the guards: a task that is woken may want them.
-        for link in told {
-            link.outlet.tell(outlet::closing(reason, words));
-        }
+        outlet::tell(&told, &outlet::closing(reason, words));
         live
     }
 
@@ -52,17 +50,14 @@ impl Registry {
             if !is_live {
                 return None;
             }
+            let before = presence.page_ids();
             idle = presence.remove_page(page_id);
             let nobody_left = idle.as_ref().is_some_and(|idle| idle.len() == presence.connections().len());
-            if nobody_left && presence.pages().is_empty() && !presence.waits() {
-                return presence.terminate(EndReason::Terminated);
-            }
-            None
+            let is_over = nobody_left && presence.pages().is_empty() && !presence.waits();
+            is_over.then(|| presence.end(EndReason::Terminated, before))
         });
         let found = idle.is_some();
-        for link in idle.into_iter().flatten() {
-            link.outlet.tell(Order::Close { code: 4004, reason: words.into() });
-        }
+        outlet::tell(&idle.unwrap_or_default(), &Order::close(4004, words));
         is_live.then_some(found)
     }
 

@@ -2,7 +2,7 @@ use std::{cmp::Reverse, collections::HashMap};
 
 use compact_str::CompactString;
 
-use super::{Counts, EndReason, SessionScope, UNAUTHENTICATED, rows::Row};
+use super::{Counts, EndReason, EndedSession, SessionScope, UNAUTHENTICATED, rows::Row};
 
 /// How many sessions there are and were, and what was counted of all of them.
 ///
@@ -68,7 +68,7 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    fn add(&mut self, counts: &Counts, delivered: u64) {
+    fn add(&mut self, (counts, delivered): (Counts, u64)) {
         self.messages_sent += counts.messages_sent;
         self.bytes_sent += counts.total_bytes_sent;
         self.messages_received += delivered;
@@ -89,9 +89,9 @@ pub(super) struct Gone {
 
 impl Gone {
     /// One has ended.
-    pub(super) fn add(&mut self, reason: EndReason, last: &Counts, delivered: u64) {
-        self.ended[reason as usize] += 1;
-        self.traffic.add(last, delivered);
+    pub(super) fn add(&mut self, ended: &EndedSession) {
+        self.ended[ended.reason as usize] += 1;
+        self.traffic.add((ended.counts, ended.messages_received));
     }
 }
 
@@ -161,7 +161,7 @@ impl Census {
         all.bytes_received += of_page.bytes_received;
     }
 
-    pub(super) fn add_live(&mut self, row: &Row, is_authorized: bool, counts: &Counts, delivered: u64) {
+    pub(super) fn add_live(&mut self, row: &Row, is_authorized: bool, totals: (Counts, u64)) {
         let who = &row.who;
         if self.project.as_deref().is_some_and(|project| project != who.project()) {
             return;
@@ -169,7 +169,7 @@ impl Census {
         let state = if row.is_connected { State::Connected } else { State::Lingering };
         self.states[who.scope() as usize][state as usize] += 1;
         self.authorized += u64::from(is_authorized);
-        self.traffic.add(counts, delivered);
+        self.traffic.add(totals);
         let is_nobody = who.username() == UNAUTHENTICATED;
         self.unauthenticated += u64::from(is_nobody);
         if let Some((users, projects)) = &mut self.names {
@@ -271,7 +271,7 @@ mod tests {
             .into();
         members.push(registry.join(on_a_phone("4", "q"), 0).unwrap());
         members[0].session().message_came(5);
-        members[1].session().message_went(7);
+        members[1].session().messages_went(1, 7);
         members.pop().unwrap().leave(Leaving::Lost, 0);
         let census = registry.census(CensusOf::EverybodyByName, 1);
         assert_eq!(census.live_in(SessionScope::Designer, State::Connected), 3);
@@ -321,6 +321,22 @@ mod tests {
         assert!(names.top(0).is_empty());
     }
 
+    /// The messages of such were in no sum for ever, while their bytes were.
+    #[test]
+    fn a_message_that_is_delivered_while_its_session_ends_counts_whole_or_not_at_all() {
+        let registry = registry();
+        for turn in 0..3_000 {
+            let member = registry.join(joining(&turn.to_string(), "billy", "plant"), 1).unwrap();
+            let session = member.session().clone();
+            thread::scope(|scope| {
+                scope.spawn(|| (0..20).for_each(|_| session.messages_went(1, 3)));
+                scope.spawn(|| registry.terminate(session.who().id(), EndReason::Terminated, "", 2));
+            });
+            let traffic = registry.census(CensusOf::Everybody, 3).traffic();
+            assert_eq!(3 * traffic.messages_received, traffic.bytes_received, "in turn {turn}");
+        }
+    }
+
     /// The sum that holds at any time, whatever the others do meanwhile.
     #[test]
     fn whoever_counts_while_sessions_come_and_go_finds_that_all_adds_up() {
@@ -337,7 +353,7 @@ mod tests {
                         let id = format!("{thread}-{turn}");
                         let member = registry.join(joining(&id, "billy", "plant"), 1).unwrap();
                         member.session().message_came(10);
-                        member.session().message_went(3);
+                        member.session().messages_went(1, 3);
                         members.push(member);
                         if members.len() > PAGE {
                             let how =

@@ -130,6 +130,10 @@ impl Changes {
             return;
         }
         let mut ends = self.lock();
+        // Whoever asked may just have stopped to, and then nobody would take it away.
+        if !self.is_asked() {
+            return;
+        }
         if ends.gone.len() < MAX_ENDED {
             ends.gone.push(gone());
         } else {

@@ -23,26 +23,10 @@ pub struct EndedSession {
     pub reason: EndReason,
     /// The pages that were open last.
     pub page_ids: Vec<Arc<str>>,
-    /// Payload bytes of its last message.
-    pub recent_bytes_sent: u64,
-    /// Payload bytes of all its messages.
-    pub total_bytes_sent: u64,
-    /// How many messages it sent.
-    pub messages_sent: u64,
-    /// Payload bytes delivered to it.
-    pub bytes_received: u64,
-}
-
-impl EndedSession {
     /// What was counted of it, to the end.
-    pub fn counts(&self) -> Counts {
-        Counts {
-            recent_bytes_sent: self.recent_bytes_sent,
-            total_bytes_sent: self.total_bytes_sent,
-            messages_sent: self.messages_sent,
-            bytes_received: self.bytes_received,
-        }
-    }
+    pub counts: Counts,
+    /// How many messages were delivered to it.
+    pub messages_received: u64,
 }
 
 /// The sessions that ended last, and how many more there were.

@@ -46,7 +46,7 @@
 //! // With its last page the session ends, and is remembered.
 //! member.leave(Leaving::Closed { going_away: false }, 4_000);
 //! assert!(registry.is_empty());
-//! assert_eq!(registry.ended().0[0].total_bytes_sent, 5);
+//! assert_eq!(registry.ended().0[0].counts.total_bytes_sent, 5);
 //! # Ok::<(), headcount::session::JoinError>(())
 //! ```
 //!

@@ -17,11 +17,21 @@ pub enum Order {
     Close {
         /// The close code (PROTOCOL 2.5).
         code: u16,
-        /// The reason of the close frame, cut to what fits.
+        /// The reason of the close frame.
         reason: Arc<str>,
     },
     /// The server ends: ask the client to leave, and count what it still sends.
     Drain,
+}
+
+impl Order {
+    /// A close frame holds so many bytes of a reason: 125, two of which are the code (RFC 6455, 5.5).
+    pub const MAX_REASON_BYTES: usize = 123;
+
+    /// Ends the connection with these words, cut to what fits before they wait anywhere.
+    pub(super) fn close(code: u16, words: &str) -> Self {
+        Self::Close { code, reason: words[..words.floor_char_boundary(Self::MAX_REASON_BYTES)].into() }
+    }
 }
 
 /// A way to a connection's task. It never waits.
@@ -42,7 +52,14 @@ pub trait Outlet: Debug + Send + Sync {
 
 /// The order for a session that ends for this reason, and the words for its client.
 pub(super) fn closing(reason: EndReason, words: &str) -> Order {
-    Order::Close { code: reason.close_code(), reason: words.into() }
+    Order::close(reason.close_code(), words)
+}
+
+/// Tells all of these the same.
+pub(super) fn tell(links: &[Link], order: &Order) {
+    for link in links {
+        link.outlet.tell(order.clone());
+    }
 }
 
 /// Somebody else has come to the page of these: whether they are still there decides whose it is when he leaves it.
@@ -52,9 +69,9 @@ pub(super) fn challenge(links: &[Link]) {
 
 /// These serve nothing any more, and have most likely gone. If not, they may come back.
 pub(super) fn part_from(links: &[Link]) {
-    for link in links {
-        link.outlet
-            .tell(closing(EndReason::Lost, "taken for gone: another connection had your page, and left it"));
+    if !links.is_empty() {
+        let words = "taken for gone: another connection had your page, and left it";
+        tell(links, &closing(EndReason::Lost, words));
     }
 }
 
@@ -75,4 +92,20 @@ pub enum FromAdministrator<'a> {
 pub fn control_message(message_type: &str, payload: &serde_json::Value) -> String {
     let message = FromAdministrator::Message { message_type, payload };
     serde_json::to_string(&message).expect("text and JSON are JSON")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A message of a megabyte waited whole for each of thousands of connections.
+    #[test]
+    fn words_are_cut_to_what_a_close_frame_holds_before_they_wait() {
+        let reason = |words: &str| match Order::close(4001, words) {
+            Order::Close { code: 4001, reason } => reason.to_string(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(reason("shift ends"), "shift ends");
+        assert_eq!(reason(&"é".repeat(500_000)), "é".repeat(61));
+    }
 }

@@ -423,7 +423,8 @@ impl Presence {
         self.pages.iter().map(|page| page.id.clone()).collect()
     }
 
-    fn end(&mut self, reason: EndReason, pages: Vec<Arc<str>>) -> End {
+    /// It is over; these pages were open last.
+    pub(super) fn end(&mut self, reason: EndReason, pages: Vec<Arc<str>>) -> End {
         self.ended = true;
         self.connections.clear();
         self.pages.clear();

@@ -12,7 +12,7 @@ use std::{
 use compact_str::CompactString;
 
 use super::{
-    Came, EndedSession, Session, Who,
+    Came, Counts, EndedSession, Session, Who,
     census::{Census, Gone},
     changes::{self, Changes, Marks},
     json,
@@ -256,13 +256,15 @@ impl Page {
             if let Some(row) = row {
                 let tally = &self.tallies[at];
                 let is_authorized = tally.is_authorized(&row.who, now_ms);
-                census.add_live(row, is_authorized, &tally.counts(), self.delivered(at));
+                census.add_live(row, is_authorized, self.totals(at));
             }
         }
     }
 
-    fn delivered(&self, at: usize) -> u64 {
-        self.delivered.get().map_or(0, |delivered| delivered[at].load(Ordering::Relaxed))
+    /// What is counted, and how many messages were delivered.
+    fn totals(&self, at: usize) -> (Counts, u64) {
+        self.tallies[at]
+            .counts_with(|| self.delivered.get().map_or(0, |delivered| delivered[at].load(Ordering::Relaxed)))
     }
 
     #[inline]
@@ -308,6 +310,11 @@ impl Place {
         self.tally().heard(now_ms, || self.past());
     }
 
+    /// What is counted, and how many messages were delivered.
+    pub(super) fn totals(&self) -> (Counts, u64) {
+        self.page.totals(self.at())
+    }
+
     pub(super) fn flow(&self) -> Flow {
         self.tally().flow(self.past())
     }
@@ -317,11 +324,15 @@ impl Place {
         self.page.came(self.at(), came);
     }
 
-    /// A whole message was delivered.
-    pub(super) fn went(&self, bytes: u64) {
-        self.tally().went(bytes, || self.page.marks.count(self.at()));
+    /// Whole messages were delivered, of so many bytes in all.
+    pub(super) fn went(&self, messages: u64, bytes: u64) {
         let none = || (0..PAGE).map(|_| AtomicU64::default()).collect();
-        self.page.delivered.get_or_init(none)[self.at()].fetch_add(1, Ordering::Relaxed);
+        let delivered = &self.page.delivered.get_or_init(none)[self.at()];
+        // In the turn of the tally: whoever sums up what has ended sees both or neither.
+        self.tally().went(bytes, || {
+            self.page.marks.count(self.at());
+            delivered.fetch_add(messages, Ordering::Relaxed);
+        });
     }
 
     /// Something else of the session has changed.
@@ -345,7 +356,7 @@ impl Place {
     pub(super) fn unlist(&self, changes: &Changes, remember: impl FnOnce() -> Arc<EndedSession>) {
         let mut listed = self.page.listed();
         let ended = remember();
-        listed.gone.add(ended.reason, &ended.counts(), self.page.delivered(self.at()));
+        listed.gone.add(&ended);
         let row = listed.rows[self.at()].take();
         if let Some(Row { session, turn, .. }) = &row {
             changes.end(|| changes::Gone { session: session.clone(), ended, turn: *turn });

@@ -120,9 +120,9 @@ impl Session {
         self.messages_came(came);
     }
 
-    /// A whole message of `bytes` of payload was delivered to the client.
-    pub fn message_went(&self, bytes: usize) {
-        self.place.went(bytes as u64);
+    /// Whole messages were delivered to the client, of so many bytes of payload in all.
+    pub fn messages_went(&self, messages: u64, bytes: u64) {
+        self.place.went(messages, bytes);
     }
 
     /// Payload bytes delivered to the client, of all messages.
@@ -269,7 +269,7 @@ impl Session {
 
     /// The session as it is remembered.
     pub(super) fn ended(&self, end: End, now_ms: u64) -> EndedSession {
-        let counts = self.place.tally().counts();
+        let (counts, messages_received) = self.place.totals();
         EndedSession {
             who: self.who.clone(),
             authorized: self.is_authorized(now_ms),
@@ -277,10 +277,8 @@ impl Session {
             ended_ms: now_ms,
             reason: end.reason,
             page_ids: end.pages,
-            recent_bytes_sent: counts.recent_bytes_sent,
-            total_bytes_sent: counts.total_bytes_sent,
-            messages_sent: counts.messages_sent,
-            bytes_received: counts.bytes_received,
+            counts,
+            messages_received,
         }
     }
 }

@@ -104,7 +104,7 @@ impl Tally {
         });
     }
 
-    /// A whole message was delivered; `note` as above.
+    /// Whole messages were delivered; `note` as above.
     pub(super) fn went(&self, bytes: u64, note: impl FnOnce()) {
         self.write(|| {
             note();
@@ -114,12 +114,21 @@ impl Tally {
 
     /// The counts, all of one moment.
     pub(super) fn counts(&self) -> Counts {
-        self.read(|| Counts {
+        self.read(|| self.load())
+    }
+
+    /// The counts and something else that is only stored in the turns of [`went`](Self::went), all of one moment.
+    pub(super) fn counts_with<T>(&self, more: impl Fn() -> T) -> (Counts, T) {
+        self.read(|| (self.load(), more()))
+    }
+
+    fn load(&self) -> Counts {
+        Counts {
             recent_bytes_sent: self.recent_bytes_sent.load(Ordering::Relaxed),
             total_bytes_sent: self.total_bytes_sent.load(Ordering::Relaxed),
             messages_sent: self.messages_sent.load(Ordering::Relaxed),
             bytes_received: self.bytes_received.load(Ordering::Relaxed),
-        })
+        }
     }
 
     /// What came lately.

@@ -162,7 +162,7 @@ fn messages_and_silence_are_counted() {
     assert_eq!(counts(1_620), (0, 7, 0));
     // A snapshot that took its `now` before the newest read shows no negative silence.
     assert_eq!(counts(1_000), (0, 7, 0));
-    session.message_went(9);
+    session.messages_went(1, 9);
     assert_eq!((session.bytes_received(), counts(1_620)), (9, (0, 7, 0)));
 }
 

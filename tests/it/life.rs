@@ -151,6 +151,8 @@ fn while_it_drains_it_lets_nobody_in_and_still_answers_administrators() {
     assert!(ready.header("retry-after").is_some());
     let refused = request(server.clients, "GET", "/ws/p", UPGRADE, "");
     assert_eq!((refused.status, &*refused.error().0), (503, "draining"));
+    // A server that is ended by something which asks whether it is alive must not be cut for that.
+    assert_eq!([server.clients, server.admin].map(|plane| get(plane, "/healthz").status), [200, 200]);
     assert!(refused.header("retry-after").is_some());
     // What a client sends until it has answered the close is counted.
     stubborn.send(TEXT, b"last words");

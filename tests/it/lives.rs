@@ -273,6 +273,7 @@ fn a_malformed_control_message_counts_changes_nothing_and_is_explained_to_speake
         (format!(r#"{{"headcount":"openPage","pageId":"{long}"}}"#), "bad_parameter", "1 to 128"),
         (r#"{"headcount":"closePage","pageId":"nope"}"#.to_owned(), "unknown_page", "serves no such page"),
         (r#"{"headcount":"navigate","pageId":"nope","path":"/"}"#.to_owned(), "unknown_page", "no such page"),
+        (r#"{"headcount":"navigate","pageId":"p1"}"#.to_owned(), "bad_message", "missing field `path`"),
     ] {
         let before = server.row("ann", |_| true);
         socket.send(TEXT, text.as_bytes());
@@ -340,7 +341,8 @@ fn an_administrator_closes_one_page() {
     assert_eq!(close_page("p2")["error"]["code"], -32002);
     assert_eq!(close_page("p3")["result"], json!({"terminated": 1}));
     assert_eq!(first.closed_with(), 4004);
-    assert_eq!(history(&server, 1)[0]["reason"], "terminated");
+    let ended = &history(&server, 1)[0];
+    assert_eq!((&ended["reason"], &ended["pageIds"]), (&json!("terminated"), &json!(["p3"])));
 }
 
 #[test]
@@ -370,7 +372,7 @@ fn a_message_reaches_those_who_understand_it_and_is_undeliverable_to_others() {
 #[test]
 fn a_client_that_does_not_read_is_ended_and_nobody_else_notices() {
     let server = Server::start(&["--max-send-buffer-bytes", "64KiB"]);
-    let (_deaf, welcome) = speaker(&server, "/ws/p?username=deaf");
+    let (mut deaf, welcome) = speaker(&server, "/ws/p?username=deaf");
     let (mut other, _) = speaker(&server, "/ws/p?username=other");
     let payload = "x".repeat(100_000);
     let params = json!({"sessionId": welcome["sessionId"], "messageType": "m", "payload": payload});
@@ -380,6 +382,18 @@ fn a_client_that_does_not_read_is_ended_and_nobody_else_notices() {
     });
     let ended = &history(&server, 1)[0];
     assert_eq!((&ended["username"], &ended["reason"]), (&json!("deaf"), &json!("slow-consumer")));
+    // What waited still goes out, and nothing else counts as delivered.
+    let mut received = welcome.to_string().len() as u64;
+    loop {
+        match deaf.receive().expect("a close frame") {
+            (TEXT, message) => received += message.len() as u64,
+            (opcode, frame) => {
+                assert_eq!((opcode, &frame[..2]), (CLOSE, &1008_u16.to_be_bytes()[..]));
+                break;
+            }
+        }
+    }
+    assert_eq!(ended["bytesReceived"], received);
     eventually("its connection among those that did not read", || {
         let figures = get(server.admin, "/metrics").body;
         let counted = figures.contains("\nheadcount_connections_closed_total{reason=\"slow-consumer\"} 1\n");
@@ -387,6 +401,31 @@ fn a_client_that_does_not_read_is_ended_and_nobody_else_notices() {
     });
     other.barrier();
     assert_eq!(server.rows("").len(), 1);
+}
+
+#[test]
+fn a_client_that_reads_is_not_slow_because_a_message_is_long() {
+    let server = Server::start(&["--max-send-buffer-bytes", "1KiB"]);
+    let (mut socket, welcome) = speaker(&server, "/ws/p?username=ann");
+    for _ in 0..3 {
+        let payload = "x".repeat(1_000_000);
+        let params = json!({"sessionId": welcome["sessionId"], "messageType": "m", "payload": payload});
+        assert_eq!(call(&server, "sendMessage", &params)["result"]["delivered"], 1);
+        assert_eq!(told(&mut socket)["payload"], payload);
+        socket.barrier();
+    }
+    assert_eq!(server.rows("").len(), 1);
+}
+
+#[test]
+fn a_client_that_does_not_read_its_echo_is_slow_and_not_lost() {
+    let server = Server::start(&["--echo", "--heartbeat", "500ms"]);
+    let mut socket = RawSocket::open(server.clients, "/ws/p?username=ann");
+    socket.stream.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
+    let message = frame(0x80 | BINARY, &[b'x'; 60_000]);
+    // Until nothing more is taken.
+    while std::io::Write::write_all(&mut socket.stream, &message).is_ok() {}
+    assert_eq!(history(&server, 1)[0]["reason"], "slow-consumer");
 }
 
 #[test]

@@ -200,7 +200,7 @@ impl Batch {
 impl Closed {
     fn write(&self, clock: Clock, out: &mut Vec<u8>) {
         let (who, began_ms, counts, end) = match self {
-            Self::Ended(ended) => (&ended.who, ended.began_ms, ended.counts(), Some(ended)),
+            Self::Ended(ended) => (&ended.who, ended.began_ms, ended.counts, Some(ended)),
             Self::Unmatched(session) => (session.who(), session.began_ms(), session.counts(), None),
         };
         let item = ClosedItem {

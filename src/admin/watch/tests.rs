@@ -641,6 +641,6 @@ fn act(world: &World, members: &mut Vec<Membership>, random: &mut impl Rng) {
             world.registry.terminate(&id, EndReason::Terminated, "", now_ms);
         }
         7 => world.registry.expire(now_ms + random.random_range(0..40_000)),
-        _ => member.session().message_went(2),
+        _ => member.session().messages_went(1, 2),
     }
 }

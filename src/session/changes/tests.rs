@@ -33,7 +33,7 @@ fn what_changes_is_told_once_and_what_does_nothing_never() {
     assert!(registry.news().changed.is_empty());
     for change in [
         &|| busy.messages_came(Came { messages: 1, bytes: 2, newest: 2 }),
-        &|| busy.session().message_went(3),
+        &|| busy.session().messages_went(1, 3),
         &|| busy.session().user_acted(4),
         &|| busy.session().messages_came(Came { messages: 1, bytes: 2, newest: 2 }),
     ] as [&dyn Fn(); 4]
@@ -58,7 +58,7 @@ fn what_changes_is_told_once_and_what_does_nothing_never() {
     let News { changed, ended, .. } = registry.news();
     assert!(changed.is_empty());
     let [gone] = &ended[..] else { panic!("{ended:?}") };
-    assert_eq!(gone.ended.total_bytes_sent, 8);
+    assert_eq!(gone.ended.counts.total_bytes_sent, 8);
     registry.end_news();
     close(quiet);
     registry.begin_news();

@@ -123,7 +123,7 @@ impl Both {
             }
             Act::Delivery { bytes } => {
                 self.model.sessions[session].delivered += bytes as u64;
-                self.sessions[session].message_went(bytes);
+                self.sessions[session].messages_went(1, bytes as u64);
             }
             Act::Activity => {
                 self.model.sessions[session].acted = Some(now);

@@ -90,7 +90,8 @@ impl Both {
         let remembered = |ended: &Arc<EndedSession>| -> Remembered {
             let pages = ended.page_ids.iter().map(ToString::to_string).collect();
             let reason = format!("{:?}", ended.reason);
-            let sums = (ended.recent_bytes_sent, ended.total_bytes_sent, ended.bytes_received);
+            let sums =
+                (ended.counts.recent_bytes_sent, ended.counts.total_bytes_sent, ended.counts.bytes_received);
             let id = ended.who.id().to_string();
             (id, ended.began_ms, ended.ended_ms, reason, pages, sums.0, sums.1, sums.2)
         };

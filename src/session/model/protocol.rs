@@ -266,6 +266,7 @@ impl Model {
         let Some(at) = self.pages.iter().position(|page| page.session == session && page.id == id) else {
             return false;
         };
+        let before = self.page_ids(session);
         let removed = self.pages.remove(at);
         let idle: Vec<_> = removed
             .served_by
@@ -280,7 +281,7 @@ impl Model {
         }
         let others = self.open_connections(session).iter().any(|connection| !idle.contains(connection));
         if !others && self.page_ids(session).is_empty() && self.sessions[session].waits.is_none() {
-            self.end(session, EndReason::Terminated, &[], self.now);
+            self.end(session, EndReason::Terminated, &before, self.now);
         }
         true
     }

@@ -20,7 +20,10 @@ fn what_nobody_comes_back_to_ends_in_its_time_and_is_remembered() {
     let (ended, forgotten) = registry.ended();
     let told: Vec<_> = ended.iter().map(|ended| (ended.who.id(), ended.reason, ended.ended_ms)).collect();
     assert_eq!(told, [("m", EndReason::Lost, 301_000), ("d", EndReason::Lost, 31_000)]);
-    assert_eq!((ended[1].total_bytes_sent, &*ended[1].page_ids, forgotten), (9, &["p1".into()][..], 0));
+    assert_eq!(
+        (ended[1].counts.total_bytes_sent, &*ended[1].page_ids, forgotten),
+        (9, &["p1".into()][..], 0)
+    );
 }
 
 /// Every loss once queued a look at the session, and every look that came queued another: a client that lost two
