@@ -18,7 +18,7 @@ use super::{
     deadlines::Deadlines,
     ended::EndedRing,
     outlet,
-    presence::{ConnectionNumber, End, Presence},
+    presence::{ConnectionNumber, End, Link, Presence},
     quota::Quota,
     rows::Rows,
     shared::SharedTexts,
@@ -27,8 +27,14 @@ use super::{
 /// The shards of the map.
 const SHARDS: usize = 1024;
 
-/// Where a connection has been let in.
-type Place = (Arc<Session>, ConnectionNumber);
+/// A connection that has been let in.
+struct LetIn {
+    session: Arc<Session>,
+    number: ConnectionNumber,
+    resumed: bool,
+    /// The others that serve its page.
+    beside: Vec<Link>,
+}
 
 /// All live sessions, and the last that ended.
 ///
@@ -103,15 +109,17 @@ impl Registry {
             self.quota.nobody_comes(limit)?;
         }
         let let_in = match self.resume(&joining, now_ms) {
-            Ok(Some((session, number))) => Ok((session, number, true)),
-            Ok(None) => self.join_or_begin(joining, now_ms).map(|(session, number)| (session, number, false)),
+            Ok(None) => self.join_or_begin(joining, now_ms),
+            Ok(Some(let_in)) => Ok(let_in),
             Err(error) => Err(error),
         };
-        let (session, number, resumed) = let_in.inspect_err(|_| {
+        let LetIn { session, number, resumed, beside } = let_in.inspect_err(|_| {
             if limit.is_some() {
                 self.quota.nobody_leaves();
             }
         })?;
+        // Outside the guards: a task that is woken may want them.
+        outlet::challenge(&beside);
         if speaks_headcount {
             // From now on: its end waits for whoever holds it.
             session.token();
@@ -124,19 +132,18 @@ impl Registry {
         self.rules.limits.max_unauthenticated.filter(|_| username == UNAUTHENTICATED)
     }
 
-    fn resume(&self, joining: &Joining, now_ms: u64) -> Result<Option<Place>, JoinError> {
+    fn resume(&self, joining: &Joining, now_ms: u64) -> Result<Option<LetIn>, JoinError> {
         let Some(token) = &joining.resume else { return Ok(None) };
         // Under the guard, which an ending takes too: the session cannot end in between.
         match self.sessions.get(token.session_id()).as_ref().map(|live| &live.key().0) {
             Some(live) if live.may_be_resumed_by(&joining.identity, token) => {
-                let number = self.connect(live, joining, now_ms)?;
-                Ok(Some((live.clone(), number)))
+                self.connect(live, joining, now_ms).map(|let_in| Some(LetIn { resumed: true, ..let_in }))
             }
             _ => Ok(None),
         }
     }
 
-    fn join_or_begin(&self, joining: Joining, now_ms: u64) -> Result<Place, JoinError> {
+    fn join_or_begin(&self, joining: Joining, now_ms: u64) -> Result<LetIn, JoinError> {
         let who = Who::new(&joining.identity, &self.user_agents.share(&joining.identity.user_agent));
         let newcomer = Arc::new(Session::begin(who, self.rows.take(now_ms), now_ms));
         match self.sessions.entry(ById(newcomer.clone())) {
@@ -145,8 +152,7 @@ impl Registry {
                 if !live.who().may_be_joined_by(&joining.identity) {
                     return Err(JoinError::Taken);
                 }
-                let number = self.connect(live, &joining, now_ms)?;
-                Ok((live.clone(), number))
+                self.connect(live, &joining, now_ms)
             }
             Entry::Vacant(free) => {
                 let address = joining.identity.client_address;
@@ -163,7 +169,7 @@ impl Registry {
                 drop(presence);
                 free.insert(());
                 self.end_older_logins(&newcomer, turn, now_ms);
-                Ok((newcomer, number))
+                Ok(LetIn { session: newcomer, number, resumed: false, beside: Vec::new() })
             }
         }
     }
@@ -181,12 +187,7 @@ impl Registry {
         }
     }
 
-    fn connect(
-        &self,
-        session: &Session,
-        joining: &Joining,
-        now_ms: u64,
-    ) -> Result<ConnectionNumber, JoinError> {
+    fn connect(&self, session: &Arc<Session>, joining: &Joining, now_ms: u64) -> Result<LetIn, JoinError> {
         let mut presence = session.presence();
         let limits = &self.rules.limits;
         if let Some(max) = limits.max_connections_per_session
@@ -204,9 +205,7 @@ impl Registry {
         // What it came back to is waited for no more, and its token may be a newer one.
         self.queue_look(session, &mut presence, now_ms);
         let beside = presence.beside(number, page_id);
-        drop(presence);
-        outlet::challenge(&beside);
-        Ok(number)
+        Ok(LetIn { session: session.clone(), number, resumed: false, beside })
     }
 
     /// A connection leaves its session.
@@ -232,7 +231,7 @@ impl Registry {
         now_ms: u64,
         change: impl FnOnce(&Session, &mut Presence) -> Option<End>,
     ) {
-        let removed = self.sessions.remove_if(id, |ById(session), ()| {
+        self.sessions.remove_if(id, |ById(session), ()| {
             let mut presence = session.presence();
             let end = change(session, &mut presence);
             self.queue_look(session, &mut presence, now_ms);
@@ -246,11 +245,10 @@ impl Registry {
                 self.ended.push(ended.clone());
                 ended
             });
+            // Under the guard too, or a newcomer could be refused for the sake of somebody who has ended.
+            self.quota.release(session);
             true
         });
-        if let Some((ById(session), ())) = removed {
-            self.quota.release(&session);
-        }
     }
 
     /// How long what is gone may come back.
