@@ -61,8 +61,8 @@
 //! - **The counters of a session are a sequence lock** (`session/tally.rs`): a session may have several connections, so
 //!   there may be several writers; they take turns, and a reader that meets one reads again. A list of all sessions
 //!   writes to none of them.
-//! - **Sessions lie side by side** (`session/rows.rs`), in pages of 256 with a lock each, and a list walks through the
-//!   pages. The map knows only which session has an id. A list takes whoever was there when it began: those that begin
+//! - **Sessions lie side by side** (`session/rows.rs`), in blocks of 256 with a lock each, and a list walks through the
+//!   blocks. The map knows only which session has an id. A list takes whoever was there when it began: those that begin
 //!   later are left out, so an id that ends and begins again is not in it twice.
 //! - **What changes is marked, not queued** (`session/changes.rs`): one bit a session, set while somebody watches. So a
 //!   message costs a load more, an idle session nothing, and a busy one no more than its batch has room for. A place keeps
@@ -105,7 +105,7 @@
 //! - **A list is put in order as far as it is shown** (`admin/select.rs`), by values that were read once: an order by
 //!   what changes meanwhile would be none. A snapshot keeps the sessions themselves and not their rows, so that it is
 //!   small; a session that is held so has its final state.
-//! - **Totals are added up when somebody asks** (`session/census.rs`): a page of rows keeps what its ended sessions were
+//! - **Totals are added up when somebody asks** (`session/census.rs`): a block of rows keeps what its ended sessions were
 //!   counted with, under the lock that lists them, so counting a message pays nothing for it and the sums hold at every
 //!   look. A connection is one value from its accept to its end (`clients/arrival.rs`), and is counted when that goes.
 //! - **Those who ask the same at about the same time share what was selected, not what is written** (`admin/sharing.rs`):

@@ -2,7 +2,7 @@ use std::{collections::BTreeSet, sync::Arc, vec};
 
 use super::{
     Session,
-    rows::{Number, PAGE, Rows},
+    rows::{BLOCK, Number, Rows},
 };
 
 /// By which names sessions are asked for: `None` is all, and a list is any of them.
@@ -56,11 +56,11 @@ impl Candidates {
         match &mut self.places {
             Places::All { next } => {
                 let found = rows.listed(*next, self.turn)?;
-                *next += PAGE as Number;
+                *next += BLOCK as Number;
                 Some(found)
             }
             Places::These(these) => {
-                let some: Vec<_> = these.take(PAGE).collect();
+                let some: Vec<_> = these.take(BLOCK).collect();
                 let found = some.iter().filter_map(|place| rows.session_before(*place, self.turn));
                 (!some.is_empty()).then(|| found.collect())
             }

@@ -6,14 +6,14 @@ use super::{Counts, EndReason, EndedSession, SessionScope, UNAUTHENTICATED, rows
 
 /// How many sessions there are and were, and what was counted of all of them.
 ///
-/// It is added up page by page of 256 sessions, each as it is at one moment, and what a page holds of the past is
+/// It is added up block by block of 256 sessions, each as it is at one moment, and what a block holds of the past is
 /// stored together with who is in it. So at any time, and while sessions come and go, exactly as many have
 /// [begun](Self::begun) as are [live](Self::live) or [have ended](Self::ended), and neither what has begun and ended nor
 /// the traffic is ever less than it was before.
 #[derive(Clone, Debug, Default)]
 pub struct Census {
     project: Option<CompactString>,
-    gone: Gone,
+    gone: EndedTotals,
     states: [[u64; State::ALL.len()]; SessionScope::ALL.len()],
     authorized: u64,
     unauthenticated: u64,
@@ -76,9 +76,9 @@ impl Traffic {
     }
 }
 
-/// What is left of the sessions that were in the places of a page.
+/// What is left of the sessions that were in the places of a block.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Gone {
+pub(super) struct EndedTotals {
     /// How many have been listed here, those that still are among them.
     pub(super) begun: u64,
     /// By reason, in the order of [`EndReason::ALL`].
@@ -87,7 +87,7 @@ pub(super) struct Gone {
     traffic: Traffic,
 }
 
-impl Gone {
+impl EndedTotals {
     /// One has ended.
     pub(super) fn add(&mut self, ended: &EndedSession) {
         self.ended[ended.reason as usize] += 1;
@@ -146,19 +146,19 @@ impl Census {
         Self { project, names, ..Self::default() }
     }
 
-    pub(super) fn add_gone(&mut self, gone: &Gone) {
+    pub(super) fn add_gone(&mut self, gone: &EndedTotals) {
         if self.project.is_some() {
             return;
         }
         self.gone.begun += gone.begun;
-        for (all, of_page) in self.gone.ended.iter_mut().zip(gone.ended) {
-            *all += of_page;
+        for (all, of_block) in self.gone.ended.iter_mut().zip(gone.ended) {
+            *all += of_block;
         }
-        let (all, of_page) = (&mut self.traffic, &gone.traffic);
-        all.messages_sent += of_page.messages_sent;
-        all.bytes_sent += of_page.bytes_sent;
-        all.messages_received += of_page.messages_received;
-        all.bytes_received += of_page.bytes_received;
+        let (all, of_block) = (&mut self.traffic, &gone.traffic);
+        all.messages_sent += of_block.messages_sent;
+        all.bytes_sent += of_block.bytes_sent;
+        all.messages_received += of_block.messages_received;
+        all.bytes_received += of_block.bytes_received;
     }
 
     pub(super) fn add_live(&mut self, row: &Row, is_authorized: bool, totals: (Counts, u64)) {
@@ -249,7 +249,7 @@ mod tests {
     use super::*;
     use crate::session::{
         Identity, Joining, Leaving, Registry, Rules, Windows,
-        rows::PAGE,
+        rows::BLOCK,
         tests::{close, joining},
     };
 
@@ -355,10 +355,10 @@ mod tests {
                         member.session().message_came(10);
                         member.session().messages_went(1, 3);
                         members.push(member);
-                        if members.len() > PAGE {
+                        if members.len() > BLOCK {
                             let how =
                                 if turn % 2 == 0 { Leaving::Lost } else { Leaving::Ended(EndReason::Idle) };
-                            members.swap_remove(turn % PAGE).leave(how, 1);
+                            members.swap_remove(turn % BLOCK).leave(how, 1);
                             registry.expire(turn as u64);
                         }
                     }

@@ -15,7 +15,7 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU64, Ordering, fence},
 };
 
-use super::{EndedSession, Registry, Session, rows::PAGE};
+use super::{EndedSession, Registry, Session, rows::BLOCK};
 
 /// So many sessions that ended are kept for who asks; if more end meanwhile, all that is known is that they did.
 const MAX_ENDED: usize = 100_000;
@@ -59,10 +59,10 @@ struct Ends {
     is_incomplete: bool,
 }
 
-/// Which places of a page have changed.
+/// Which places of a block have changed.
 #[derive(Debug)]
 pub(super) struct Marks {
-    bits: [AtomicU64; PAGE / 64],
+    bits: [AtomicU64; BLOCK / 64],
     changes: Arc<Changes>,
 }
 
@@ -124,7 +124,7 @@ impl Changes {
         self.is_asked.load(Ordering::SeqCst)
     }
 
-    /// A session has ended. Under the lock of its page, so that nobody who saw it there misses its end.
+    /// A session has ended. Under the lock of its block, so that nobody who saw it there misses its end.
     pub(super) fn end(&self, gone: impl FnOnce() -> Gone) {
         if !self.is_asked() {
             return;

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use super::{
     Glob,
-    rows::{Number, PAGE, Page, Row, Rows},
+    rows::{BLOCK, Block, Number, Row, Rows},
 };
 
 /// A list of sessions that is being read, part by part: `getSessionInfo` of any size with the memory of one part.
@@ -70,28 +70,33 @@ impl Listing {
         }
     }
 
-    /// Looks at the sessions of one page more, and writes those that fit, each with a comma before it but the first.
+    /// Looks at the sessions of one block more, and writes those that fit, each with a comma before it but the first.
     /// `false` if there are no more.
-    pub(super) fn write_page(&mut self, rows: &Rows, now_ms: u64, out: &mut Vec<u8>) -> bool {
-        const SIZE: Number = PAGE as Number;
+    pub(super) fn write_block(&mut self, rows: &Rows, now_ms: u64, out: &mut Vec<u8>) -> bool {
+        const SIZE: Number = BLOCK as Number;
         match &mut self.places {
             Places::All { next } => {
-                let Some(page) = rows.page(*next) else { return false };
+                let Some(block) = rows.block(*next) else { return false };
                 *next += SIZE;
-                let listed = page.listed();
+                let listed = block.listed();
                 let places = listed.rows.iter().enumerate();
-                self.write_some(&page, places.filter_map(|(at, row)| Some((at, row.as_ref()?))), now_ms, out);
+                self.write_some(
+                    &block,
+                    places.filter_map(|(at, row)| Some((at, row.as_ref()?))),
+                    now_ms,
+                    out,
+                );
             }
             Places::These(these) => {
                 let Some(lowest) = these.last() else { return false };
                 let first = lowest - lowest % SIZE;
                 let count = these.iter().rev().take_while(|number| **number - first < SIZE).count();
-                let of_page = these.split_off(these.len() - count);
-                let Some(page) = rows.page(first) else { return false };
-                let listed = page.listed();
-                let places = of_page.into_iter().rev().map(|number| (number - first) as usize);
+                let of_block = these.split_off(these.len() - count);
+                let Some(block) = rows.block(first) else { return false };
+                let listed = block.listed();
+                let places = of_block.into_iter().rev().map(|number| (number - first) as usize);
                 let places = places.filter_map(|at| Some((at, listed.rows[at].as_ref()?)));
-                self.write_some(&page, places, now_ms, out);
+                self.write_some(&block, places, now_ms, out);
             }
         }
         true
@@ -100,7 +105,7 @@ impl Listing {
     #[inline]
     fn write_some<'a>(
         &mut self,
-        page: &Page,
+        block: &Block,
         mut places: impl Iterator<Item = (usize, &'a Row)>,
         now_ms: u64,
         out: &mut Vec<u8>,
@@ -122,7 +127,7 @@ impl Listing {
                     out.push(b',');
                 }
                 self.rows_written += 1;
-                page.write_row(at, row, now_ms, self.is_masked, out);
+                block.write_row(at, row, now_ms, self.is_masked, out);
             }
         }
     }

@@ -42,7 +42,7 @@ struct LetIn {
 /// are read from the rows, where sessions lie side by side. See the invariants in the crate's documentation.
 ///
 /// Locks are taken in this order, and none but for a few stores: the map's shard, what is open in one session, then
-/// one of the page of rows, the queue of deadlines, the ring or the ended of `changes.rs`; a newcomer takes the quota's
+/// one of the block of rows, the queue of deadlines, the ring or the ended of `changes.rs`; a newcomer takes the quota's
 /// before what is open in others.
 #[derive(Debug)]
 pub struct Registry {

@@ -1,4 +1,4 @@
-//! Where sessions are kept for whoever lists them: side by side, in pages of 256.
+//! Where sessions are kept for whoever lists them: side by side, in blocks of 256.
 
 use std::{
     cmp::Reverse,
@@ -13,7 +13,7 @@ use compact_str::CompactString;
 
 use super::{
     Came, Counts, EndedSession, Session, Who,
-    census::{Census, Gone},
+    census::{Census, EndedTotals},
     changes::{self, Changes, Marks},
     json,
     presence::Presence,
@@ -21,8 +21,8 @@ use super::{
     tally::Tally,
 };
 
-/// Few enough that a page is listed in some ten microseconds, for which who joins or leaves there waits.
-pub(super) const PAGE: usize = 256;
+/// Few enough that a block is listed in some ten microseconds, for which who joins or leaves there waits.
+pub(super) const BLOCK: usize = 256;
 
 /// The number of a place; lower ones are taken first.
 pub(super) type Number = u32;
@@ -30,7 +30,7 @@ pub(super) type Number = u32;
 /// All places.
 #[derive(Debug, Default)]
 pub(super) struct Rows {
-    pages: RwLock<Vec<Arc<Page>>>,
+    blocks: RwLock<Vec<Arc<Block>>>,
     free: Arc<Free>,
     /// The turn of the next session that is listed.
     next_turn: AtomicU64,
@@ -43,7 +43,7 @@ struct Free(Mutex<BinaryHeap<Reverse<Number>>>);
 
 /// 256 places, and what is in them.
 #[derive(Debug)]
-pub(super) struct Page {
+pub(super) struct Block {
     /// Connections count here, without a lock.
     tallies: Box<[Tally]>,
     /// What is behind the averages: too rarely used to be in the tallies' lines.
@@ -55,11 +55,11 @@ pub(super) struct Page {
     free: Arc<Free>,
 }
 
-/// Who is in the places of a page, and what is left of those who were.
+/// Who is in the places of a block, and what is left of those who were.
 #[derive(Debug)]
 pub(super) struct Listed {
     pub(super) rows: Vec<Option<Row>>,
-    gone: Gone,
+    gone: EndedTotals,
 }
 
 /// A live session as it is listed.
@@ -81,29 +81,29 @@ pub(super) struct Row {
 /// when its session has ended.
 #[derive(Debug)]
 pub(super) struct Place {
-    page: Arc<Page>,
+    block: Arc<Block>,
     number: Number,
 }
 
 /// One connection's way to the counts of its session, without the session: one cold line of memory less a message.
 #[derive(Debug)]
 pub(super) struct Counter {
-    page: Arc<Page>,
+    block: Arc<Block>,
     at: u8,
 }
 
 impl Counter {
     pub(super) fn tally(&self) -> &Tally {
-        &self.page.tallies[usize::from(self.at)]
+        &self.block.tallies[usize::from(self.at)]
     }
 
     pub(super) fn heard(&self, now_ms: u64) {
-        self.tally().heard(now_ms, || &self.page.pasts[usize::from(self.at)]);
+        self.tally().heard(now_ms, || &self.block.pasts[usize::from(self.at)]);
     }
 
     /// Whole messages came.
     pub(super) fn came(&self, came: Came) {
-        self.page.came(usize::from(self.at), came);
+        self.block.came(usize::from(self.at), came);
     }
 }
 
@@ -116,77 +116,80 @@ impl Rows {
             }
             self.grow();
         };
-        let page = self.page(number).expect("places are free in pages that are there");
-        let place = Place { page, number };
+        let block = self.block(number).expect("places are free in blocks that are there");
+        let place = Place { block, number };
         place.tally().reset(place.past(), now_ms);
-        if let Some(delivered) = place.page.delivered.get() {
+        if let Some(delivered) = place.block.delivered.get() {
             delivered[place.at()].store(0, Ordering::Relaxed);
         }
         place
     }
 
     fn grow(&self) {
-        let mut pages = self.pages.write().unwrap_or_else(PoisonError::into_inner);
+        let mut blocks = self.blocks.write().unwrap_or_else(PoisonError::into_inner);
         let mut free = self.free.lock();
         // Another thread may have been faster.
         if free.is_empty() {
-            let first = Number::try_from(pages.len() * PAGE).expect("fewer sessions than 2^32");
-            pages.push(Arc::new(Page {
-                tallies: (0..PAGE).map(|_| Tally::default()).collect(),
-                pasts: (0..PAGE).map(|_| Past::default()).collect(),
+            let first = Number::try_from(blocks.len() * BLOCK).expect("fewer sessions than 2^32");
+            blocks.push(Arc::new(Block {
+                tallies: (0..BLOCK).map(|_| Tally::default()).collect(),
+                pasts: (0..BLOCK).map(|_| Past::default()).collect(),
                 marks: Marks::new(&self.changes),
                 delivered: OnceLock::new(),
-                listed: Mutex::new(Listed { rows: (0..PAGE).map(|_| None).collect(), gone: Gone::default() }),
+                listed: Mutex::new(Listed {
+                    rows: (0..BLOCK).map(|_| None).collect(),
+                    gone: EndedTotals::default(),
+                }),
                 free: self.free.clone(),
             }));
-            free.extend((first..first + PAGE as Number).map(Reverse));
+            free.extend((first..first + BLOCK as Number).map(Reverse));
         }
     }
 
-    /// The page that a place is in.
-    pub(super) fn page(&self, number: Number) -> Option<Arc<Page>> {
-        let pages = self.pages.read().unwrap_or_else(PoisonError::into_inner);
-        pages.get(number as usize / PAGE).cloned()
+    /// The block that a place is in.
+    pub(super) fn block(&self, number: Number) -> Option<Arc<Block>> {
+        let blocks = self.blocks.read().unwrap_or_else(PoisonError::into_inner);
+        blocks.get(number as usize / BLOCK).cloned()
     }
 
     /// The session that is listed there.
     pub(super) fn session(&self, number: Number) -> Option<Arc<Session>> {
-        let page = self.page(number)?;
-        let listed = page.listed();
-        listed.rows[number as usize % PAGE].as_ref().map(|row| row.session.clone())
+        let block = self.block(number)?;
+        let listed = block.listed();
+        listed.rows[number as usize % BLOCK].as_ref().map(|row| row.session.clone())
     }
 
     /// The session that is listed there, unless it is listed since that turn.
     pub(super) fn session_before(&self, number: Number, turn: u64) -> Option<Arc<Session>> {
-        let page = self.page(number)?;
-        let listed = page.listed();
-        let row = listed.rows[number as usize % PAGE].as_ref().filter(|row| row.turn < turn);
+        let block = self.block(number)?;
+        let listed = block.listed();
+        let row = listed.rows[number as usize % BLOCK].as_ref().filter(|row| row.turn < turn);
         row.map(|row| row.session.clone())
     }
 
-    /// Calls `see` with every session that is listed at this moment and has not ended when its turn comes, page by
-    /// page, and without a lock.
+    /// Calls `see` with every session that is listed at this moment and has not ended when its turn comes, block by
+    /// block, and without a lock.
     pub(super) fn for_each(&self, mut see: impl FnMut(Arc<Session>)) {
         let turn = self.turn();
-        self.for_each_page(|page| page.listed_before(turn).into_iter().for_each(&mut see));
+        self.for_each_block(|block| block.listed_before(turn).into_iter().for_each(&mut see));
     }
 
-    fn for_each_page(&self, mut see: impl FnMut(&Page)) {
-        for first in (0..).step_by(PAGE) {
-            let Some(page) = self.page(first) else { return };
-            see(&page);
+    fn for_each_block(&self, mut see: impl FnMut(&Block)) {
+        for first in (0..).step_by(BLOCK) {
+            let Some(block) = self.block(first) else { return };
+            see(&block);
         }
     }
 
-    /// Counts everybody, page by page.
+    /// Counts everybody, block by block.
     pub(super) fn count(&self, census: &mut Census, now_ms: u64) {
-        self.for_each_page(|page| page.count(census, now_ms));
+        self.for_each_block(|block| block.count(census, now_ms));
     }
 
-    /// The sessions that are listed in the page of this place, unless they are listed since that turn; `None` if there
-    /// is no such page.
+    /// The sessions that are listed in the block of this place, unless they are listed since that turn; `None` if there
+    /// is no such block.
     pub(super) fn listed(&self, first: Number, turn: u64) -> Option<Vec<Arc<Session>>> {
-        Some(self.page(first)?.listed_before(turn))
+        Some(self.block(first)?.listed_before(turn))
     }
 
     /// The turn that is next: sessions of lower ones are listed already.
@@ -208,7 +211,7 @@ impl Rows {
         };
         row.set(presence);
         presence.take_row_changed();
-        let mut listed = place.page.listed();
+        let mut listed = place.block.listed();
         let turn = self.next_turn.fetch_add(1, Ordering::AcqRel);
         row.turn = turn;
         listed.rows[place.at()] = Some(row);
@@ -223,17 +226,17 @@ impl Rows {
 
     /// Takes the marks away, and calls `see` with the sessions that are there.
     pub(super) fn for_each_marked(&self, mut see: impl FnMut(Arc<Session>)) {
-        self.for_each_page(|page| {
-            let mut marked = page.marks.take().peekable();
+        self.for_each_block(|block| {
+            let mut marked = block.marks.take().peekable();
             if marked.peek().is_some() {
-                let listed = page.listed();
+                let listed = block.listed();
                 marked.filter_map(|at| listed.rows[at].as_ref()).for_each(|row| see(row.session.clone()));
             }
         });
     }
 }
 
-impl Page {
+impl Block {
     /// The sessions that are listed here, unless they are listed since that turn.
     fn listed_before(&self, turn: u64) -> Vec<Arc<Session>> {
         let listed = self.listed();
@@ -241,14 +244,14 @@ impl Page {
         before.map(|row| row.session.clone()).collect()
     }
 
-    /// The rows of this page. Whoever holds them takes no other lock but, for an end, that of the ring and then that of
+    /// The rows of this block. Whoever holds them takes no other lock but, for an end, that of the ring and then that of
     /// the ended of `changes.rs`.
     pub(super) fn listed(&self) -> MutexGuard<'_, Listed> {
         // What is done under it is storing whole rows, and adding to what is gone.
         self.listed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts who is in this page and what is left of the others, all of one moment.
+    /// Counts who is in this block and what is left of the others, all of one moment.
     fn count(&self, census: &mut Census, now_ms: u64) {
         let listed = self.listed();
         census.add_gone(&listed.gone);
@@ -295,15 +298,15 @@ impl Place {
     }
 
     fn at(&self) -> usize {
-        self.number as usize % PAGE
+        self.number as usize % BLOCK
     }
 
     pub(super) fn tally(&self) -> &Tally {
-        &self.page.tallies[self.at()]
+        &self.block.tallies[self.at()]
     }
 
     fn past(&self) -> &Past {
-        &self.page.pasts[self.at()]
+        &self.block.pasts[self.at()]
     }
 
     pub(super) fn heard(&self, now_ms: u64) {
@@ -312,7 +315,7 @@ impl Place {
 
     /// What is counted, and how many messages were delivered.
     pub(super) fn totals(&self) -> (Counts, u64) {
-        self.page.totals(self.at())
+        self.block.totals(self.at())
     }
 
     pub(super) fn flow(&self) -> Flow {
@@ -321,40 +324,40 @@ impl Place {
 
     /// Whole messages came.
     pub(super) fn came(&self, came: Came) {
-        self.page.came(self.at(), came);
+        self.block.came(self.at(), came);
     }
 
     /// Whole messages were delivered, of so many bytes in all.
     pub(super) fn went(&self, messages: u64, bytes: u64) {
-        let none = || (0..PAGE).map(|_| AtomicU64::default()).collect();
-        let delivered = &self.page.delivered.get_or_init(none)[self.at()];
+        let none = || (0..BLOCK).map(|_| AtomicU64::default()).collect();
+        let delivered = &self.block.delivered.get_or_init(none)[self.at()];
         // In the turn of the tally: whoever sums up what has ended sees both or neither.
         self.tally().went(bytes, || {
-            self.page.marks.count(self.at());
+            self.block.marks.count(self.at());
             delivered.fetch_add(messages, Ordering::Relaxed);
         });
     }
 
     /// Something else of the session has changed.
     pub(super) fn mark(&self) {
-        self.page.marks.set(self.at());
+        self.block.marks.set(self.at());
     }
 
     /// What is open in the session has changed. Does nothing if it is not listed.
     pub(super) fn relist(&self, presence: &Presence) {
-        if let Some(row) = &mut self.page.listed().rows[self.at()] {
+        if let Some(row) = &mut self.block.listed().rows[self.at()] {
             row.set(presence);
         }
     }
 
     /// Where the session is counted, for its connections: the place stays theirs as long as they hold the session.
     pub(super) fn counter(&self) -> Counter {
-        Counter { page: self.page.clone(), at: self.at() as u8 }
+        Counter { block: self.block.clone(), at: self.at() as u8 }
     }
 
     /// The session is listed no more; `remember` is called before anybody can see that.
     pub(super) fn unlist(&self, changes: &Changes, remember: impl FnOnce() -> Arc<EndedSession>) {
-        let mut listed = self.page.listed();
+        let mut listed = self.block.listed();
         let ended = remember();
         listed.gone.add(&ended);
         let row = listed.rows[self.at()].take();
@@ -368,7 +371,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.page.free.lock().push(Reverse(self.number));
+        self.block.free.lock().push(Reverse(self.number));
     }
 }
 

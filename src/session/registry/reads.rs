@@ -47,13 +47,13 @@ impl Registry {
     /// Writes the next rows of a list with commas between them, until `out` has so many bytes or a little more, or some
     /// thousand sessions have been looked at; `false` if the list is at its end.
     pub fn write_list(&self, list: &mut Listing, now_ms: u64, bytes: usize, out: &mut Vec<u8>) -> bool {
-        /// Looking at a page takes some microseconds, also if none of its sessions fits.
-        const MOST_PAGES: usize = 8;
-        for _ in 0..MOST_PAGES {
+        /// Looking at a block takes some microseconds, also if none of its sessions fits.
+        const MOST_BLOCKS: usize = 8;
+        for _ in 0..MOST_BLOCKS {
             if out.len() >= bytes {
                 break;
             }
-            if !list.write_page(&self.rows, now_ms, out) {
+            if !list.write_block(&self.rows, now_ms, out) {
                 return false;
             }
         }
