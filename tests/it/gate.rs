@@ -192,6 +192,8 @@ fn the_command_line_takes_a_token_from_a_file_or_the_environment() {
         let (code, _, said) = run(arguments, token);
         assert_eq!(code, Some(3), "{arguments:?}: {said}");
         assert!(said.contains(says) && (token.is_empty() || !said.contains(token)), "{said}");
+        // Over an open query socket too, where once it was "the open query socket" that refused.
+        assert!(said.contains(&format!("the admin plane at {} refused: ", server.admin)), "{said}");
     }
     assert_eq!(run(&["close", "d1", "--yes"], &kicker).0, Some(0));
     assert_eq!(run(&sessions, "two words").0, Some(2));
