@@ -19,7 +19,7 @@ use serde::Deserialize;
 
 use self::{
     identity::{ForwardedBy, IdentityKind},
-    lists::{address, origins},
+    lists::{address, origins, two_addresses},
     rules::OneLogin,
     tls::Certificates,
 };
@@ -304,6 +304,7 @@ impl Settings {
     pub(super) fn check(self, descriptors: usize) -> Result<Checked, Failure> {
         let listen = address("listen", self.listen.as_deref().unwrap_or("127.0.0.1:8080"))?;
         let admin_listen = address("admin-listen", self.admin_listen.as_deref().unwrap_or("127.0.0.1:8081"))?;
+        two_addresses(listen, admin_listen)?;
         let certificates = self.certificates().map_err(Failure::Usage)?;
         self.exposure(listen, admin_listen, &certificates).check().map_err(Failure::Usage)?;
         let places = Places::among(descriptors);
