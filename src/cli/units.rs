@@ -47,24 +47,13 @@ impl FromStr for IdleTimes {
     fn from_str(text: &str) -> Result<Self, String> {
         let ms = |text: &str| {
             let Span(duration) = text.parse()?;
-            u64::try_from(duration.as_millis())
-                .map(|ms| Some(ms).filter(|ms| *ms > 0))
-                .map_err(|_| text.to_owned())
+            u64::try_from(duration.as_millis()).map_err(|_| text.to_owned())
         };
-        if !text.contains('=') {
-            return Ok(Self([ms(text)?; 4]));
-        }
-        let mut times = [None; 4];
-        for part in text.split(',') {
-            let (scope, time) =
-                part.split_once('=').ok_or_else(|| format!("{part:?} is not of the form scope=time"))?;
-            let at = SessionScope::ALL
-                .iter()
-                .position(|known| known.as_str() == scope.trim())
-                .ok_or_else(|| format!("{scope:?} is no scope: designer, browser, ios and android are"))?;
-            times[at] = ms(time.trim())?;
-        }
-        Ok(Self(times))
+        let times = match text.contains('=') {
+            true => SessionScope::read_each(text, "30m, or browser=30m,ios=2h", ms)?,
+            false => [Some(ms(text)?); 4],
+        };
+        Ok(Self(times.map(|time| time.filter(|ms| *ms > 0))))
     }
 }
 
@@ -181,7 +170,8 @@ mod tests {
         assert_eq!(read("2s"), Some([Some(2_000); 4]));
         assert_eq!(read("0s"), Some([None; 4]));
         assert_eq!(read("browser=1s, ios=2s"), Some([None, Some(1_000), Some(2_000), None]));
-        for bad in ["", "browser", "browser=", "desktop=1s", "browser=1", "browser=1s,"] {
+        assert_eq!(read("Browser=0s,IOS=2s"), Some([None, None, Some(2_000), None]));
+        for bad in ["", "browser", "browser=", "desktop=1s", "browser=1", "browser=1s,", "ios=1s,IOS=1s"] {
             assert_eq!(read(bad), None, "{bad}");
         }
     }
