@@ -136,7 +136,12 @@ fn the_file_holds_no_token_and_nobody_else_may_read_it() {
     let list = String::from_utf8(tokens.run(&["list"]).stdout).unwrap();
     assert_eq!(list, "one  read,kick  project \"p\"\ntwo  metrics  all projects\n");
     for (arguments, code, says) in [
-        (&["new", "one", "--scopes", "read"][..], 2, "there twice"),
+        (
+            &["new", "one", "--scopes", "read"][..],
+            2,
+            "already; to replace it, first say headcount token remove one",
+        ),
+        (&["new", "x", "--scopes", "read", "--project", "a/b"], 2, "the project of the token x has a /"),
         (&["new", "loopback", "--scopes", "read"], 2, "is taken"),
         (&["new", "x", "--scopes", "admin"], 2, "no scope"),
         (&["new", "x"], 2, "--scopes"),
