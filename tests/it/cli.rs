@@ -232,6 +232,10 @@ fn the_load_harness_finds_the_server_exact() {
     let said = String::from_utf8_lossy(&off.stdout);
     assert_eq!(off.status.code(), Some(1), "{said}");
     assert!(said.contains("closed 1009") && said.contains("5 off"), "{said}");
+    let closed = load(&["--sessions", "5", "--bytes", "70000", "--duration", "1"]);
+    let said = String::from_utf8_lossy(&closed.stderr);
+    assert_eq!(closed.status.code(), Some(1), "{said}");
+    assert!(said.contains("5 of the sessions were ended by the server before the run was over"), "{said}");
     let elsewhere = load(&["--bytes", "5-1"]);
     assert_eq!(elsewhere.status.code(), Some(2));
 }
