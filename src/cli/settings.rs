@@ -2,6 +2,7 @@
 
 mod admin;
 mod drain;
+mod file;
 mod identity;
 mod lists;
 mod rules;
@@ -227,12 +228,7 @@ impl Settings {
         let shown = path.display();
         let text = fs::read_to_string(path)
             .map_err(|error| Failure::Usage(format!("config {shown} cannot be read: {error}")))?;
-        toml::from_str(&text).map_err(|error| {
-            let at = error.span().map_or(0, |span| span.start);
-            let line = text[..at].matches('\n').count() + 1;
-            let said = error.message().replace('\n', " ");
-            Failure::Usage(format!("config {shown}, line {line}: {said}"))
-        })
+        file::parse(&text).map_err(|problem| Failure::Usage(format!("config {shown}, {problem}")))
     }
 
     /// These settings, and where they say nothing, those of the file.

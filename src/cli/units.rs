@@ -2,7 +2,10 @@
 
 use std::{fmt, str::FromStr, time::Duration};
 
-use serde::{Deserialize, Deserializer, de::Error as _};
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, Unexpected, Visitor},
+};
 
 use crate::session::SessionScope;
 
@@ -57,12 +60,6 @@ impl FromStr for IdleTimes {
     }
 }
 
-impl<'de> Deserialize<'de> for IdleTimes {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
-    }
-}
-
 impl FromStr for Size {
     type Err = String;
 
@@ -86,30 +83,48 @@ fn split_unit(text: &str) -> (&str, &str) {
     text.split_at(at)
 }
 
+/// How a value is written in the file: as text, or as a number where that alone says what is meant.
+struct Written<T> {
+    /// Completes "must be …".
+    must_be: &'static str,
+    number: fn(usize) -> Option<T>,
+}
+
+impl<T: FromStr<Err = String>> Visitor<'_> for Written<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.must_be)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+        text.parse().map_err(E::custom)
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<T, E> {
+        let read = usize::try_from(number).ok().and_then(self.number);
+        read.ok_or_else(|| E::invalid_type(Unexpected::Signed(number), &self))
+    }
+}
+
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged, expecting = "a duration like \"250ms\", \"30s\" or \"5m\"")]
-        enum Written {
-            Text(String),
-        }
-        let Written::Text(text) = Written::deserialize(deserializer)?;
-        text.parse().map_err(D::Error::custom)
+        let must_be = "a duration like \"250ms\", \"30s\" or \"5m\"";
+        deserializer.deserialize_any(Written { must_be, number: |_| None })
+    }
+}
+
+impl<'de> Deserialize<'de> for IdleTimes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let must_be = "a duration like \"30m\", or some by scope like \"browser=30m,ios=2h\"";
+        deserializer.deserialize_any(Written { must_be, number: |_| None })
     }
 }
 
 impl<'de> Deserialize<'de> for Size {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged, expecting = "a size like 65536 or \"64KiB\"")]
-        enum Written {
-            Bytes(usize),
-            Text(String),
-        }
-        match Written::deserialize(deserializer)? {
-            Written::Bytes(bytes) => Ok(Self(bytes)),
-            Written::Text(text) => text.parse().map_err(D::Error::custom),
-        }
+        let must_be = "a size like 65536 or \"64KiB\"";
+        deserializer.deserialize_any(Written { must_be, number: |bytes| Some(Self(bytes)) })
     }
 }
 

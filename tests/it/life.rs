@@ -66,6 +66,12 @@ fn a_mistake_in_the_file_is_named_with_its_line() {
     refuses(&with("echo = 'yes'\n"), 2, &[path, "line 1", "boolean"]);
     refuses(&with("max-message-bytes = '64 bytes'\n"), 2, &[path, "line 1", "64 bytes", "64KiB"]);
     refuses(&with("listen = \n"), 2, &[path, "line 1"]);
+    refuses(&with("\nheartbeat = 5\n"), 2, &[path, "line 2: heartbeat must be a duration like", ", not 5"]);
+    refuses(
+        &with("admin_listen = 'x'\n"),
+        2,
+        &[path, "unknown key admin_listen: it is written admin-listen"],
+    );
     std::fs::remove_file(&file).unwrap();
 }
 
