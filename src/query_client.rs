@@ -48,6 +48,8 @@ const TOKEN_GONE: u16 = 4005;
 #[derive(Debug)]
 pub struct QueryClient {
     socket: WebSocketStream<Wire>,
+    /// `host:port`, for errors.
+    address: String,
     last_id: u64,
     /// What was told of watches while an answer was awaited: for that long, and at the pace that was asked for.
     told: VecDeque<String>,
@@ -190,7 +192,9 @@ impl QueryClient {
             .max_message_size(None)
             .max_frame_size(None);
         match tokio_tungstenite::client_async_with_config(request, stream, Some(limits)).await {
-            Ok((socket, _)) => Ok(Self { socket, last_id: 0, told: VecDeque::new() }),
+            Ok((socket, _)) => {
+                Ok(Self { socket, address: authority.to_owned(), last_id: 0, told: VecDeque::new() })
+            }
             Err(tungstenite::Error::Http(response)) => {
                 let reason = refusal_text(&response);
                 Err(match response.status().as_u16() {
@@ -299,7 +303,7 @@ impl QueryClient {
         let request = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
         let exchange = async {
             let request = Message::text(request.to_string());
-            self.socket.send(request).await.map_err(|error| broken(error.to_string()))?;
+            self.socket.send(request).await.map_err(|error| self.broken(error.to_string()))?;
             loop {
                 let text = self.receive().await?;
                 let response: Response<T> = serde_json::from_str(&text).map_err(garbled)?;
@@ -311,11 +315,11 @@ impl QueryClient {
         };
         let response = match time::timeout(ANSWER_TIMEOUT, exchange).await {
             Ok(answer) => answer?,
-            Err(_) => return Err(broken(format!("no answer within {ANSWER_TIMEOUT:?}"))),
+            Err(_) => return Err(self.broken(format!("no answer within {ANSWER_TIMEOUT:?}"))),
         };
         match response {
             Response { error: Some(ServerError { code: NOT_AUTHORISED, message }), .. } => {
-                Err(refused(message))
+                Err(self.refused(message))
             }
             Response { error: Some(ServerError { code, message }), .. } => {
                 Err(QueryError::Server { code, message })
@@ -331,31 +335,33 @@ impl QueryClient {
             match self.socket.next().await {
                 Some(Ok(Message::Text(text))) => return Ok(text.as_str().to_owned()),
                 Some(Ok(Message::Close(Some(frame)))) if u16::from(frame.code) == TOKEN_GONE => {
-                    return Err(refused(frame.reason.to_string()));
+                    return Err(self.refused(frame.reason.to_string()));
                 }
                 Some(Ok(Message::Close(frame))) => {
                     let reason = frame.map_or("closed".to_owned(), |frame| frame.to_string());
-                    return Err(broken(reason));
+                    return Err(self.broken(reason));
                 }
                 Some(Ok(_)) => {}
-                Some(Err(error)) => return Err(broken(error.to_string())),
-                None => return Err(broken("closed".to_owned())),
+                Some(Err(error)) => return Err(self.broken(error.to_string())),
+                None => return Err(self.broken("closed".to_owned())),
             }
         }
+    }
+
+    /// They will not have us any more, or not for this.
+    fn refused(&self, reason: String) -> QueryError {
+        QueryError::NotAuthorised { address: self.address.clone(), reason }
+    }
+
+    /// The connection broke.
+    fn broken(&self, reason: String) -> QueryError {
+        QueryError::Unreachable { address: self.address.clone(), reason }
     }
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "for `map_err`")]
 fn garbled(error: serde_json::Error) -> QueryError {
     QueryError::Garbled(error.to_string())
-}
-
-fn refused(reason: String) -> QueryError {
-    QueryError::NotAuthorised { address: "the open query socket".to_owned(), reason }
-}
-
-fn broken(reason: String) -> QueryError {
-    QueryError::Unreachable { address: "the open query socket".to_owned(), reason }
 }
 
 fn refusal_text(response: &http::Response<Option<Vec<u8>>>) -> String {

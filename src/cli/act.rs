@@ -14,8 +14,7 @@ const NOTHING_ENDED: &str = "nothing was ended";
 #[derive(Debug, Args)]
 pub(super) struct Close {
     /// The ids, as `headcount sessions` shows them
-    #[arg(value_name = "ID", required_unless_present_any = ["user", "project", "all"],
-        conflicts_with_all = ["user", "project", "all"])]
+    #[arg(value_name = "ID", conflicts_with_all = ["user", "project", "all"])]
     ids: Vec<String>,
     /// All of these users; * is any run of characters, ? any one
     #[arg(long, value_name = "PATTERN")]
@@ -62,12 +61,14 @@ pub(super) struct Send {
 /// Whoever is at a terminal is asked before clients notice something; a script has said what it wants.
 #[derive(Debug, Args)]
 struct Consent {
-    /// Do not ask
+    /// Do not ask; without a terminal nobody is asked
     #[arg(long)]
     yes: bool,
 }
 
 impl Consent {
+    /// Called before anything listens for signals, so that Ctrl-C is an answer as well: it ends the program.
+    ///
     /// # Errors
     ///
     /// What was not done, if the answer is no.
@@ -91,10 +92,14 @@ fn json(text: &str) -> Result<Value, String> {
 
 /// Ends each session; those that are not live are named, and are a failure.
 pub(super) fn close(arguments: &Close) -> Outcome {
-    if arguments.ids.is_empty() {
+    let Close { ids, user, project, all, message, consent, admin, .. } = arguments;
+    if user.is_some() || project.is_some() || *all {
         return close_matching(arguments);
     }
-    let Close { ids, message, consent, admin, .. } = arguments;
+    if ids.is_empty() {
+        let message = "nothing says which sessions to end: give an ID, or --user, --project or --all";
+        return Err(Failure::Usage(message.to_owned()));
+    }
     consent.ask(&format!("End {}?", sessions(ids.len() as u64)), NOTHING_ENDED)?;
     super::runtime()?.block_on(super::until_interrupted(async {
         let mut client = admin.connect().await?;
@@ -121,13 +126,19 @@ fn close_matching(arguments: &Close) -> Outcome {
     let given =
         patterns.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.clone()?.into())));
     let filter = Value::Object(given.collect());
-    super::runtime()?.block_on(super::until_interrupted(async {
+    let runtime = super::runtime()?;
+    // Without `until_interrupted`: once the program listens for signals, none ends it while it waits for an answer.
+    let count = runtime.block_on(async {
         let mut client = admin.connect().await?;
-        let count = client.close_matching(&filter, *all, None, true).await?;
-        if *dry_run {
-            return Ok(writeln!(io::stdout(), "{} would be ended", sessions(count))?);
-        }
-        consent.ask(&format!("End {}?", sessions(count)), NOTHING_ENDED)?;
+        Ok::<_, Failure>(client.close_matching(&filter, *all, None, true).await?)
+    })?;
+    if *dry_run {
+        return Ok(writeln!(io::stdout(), "{} would be ended", sessions(count))?);
+    }
+    consent.ask(&format!("End {}?", sessions(count)), NOTHING_ENDED)?;
+    runtime.block_on(super::until_interrupted(async {
+        // Another connection: the answer may have taken longer than the first one lives.
+        let mut client = admin.connect().await?;
         let ended = client.close_matching(&filter, *all, message.as_deref(), false).await?;
         Ok(writeln!(io::stdout(), "{} ended", sessions(ended))?)
     }))

@@ -60,3 +60,29 @@ impl AdminPlane {
         Ok(QueryClient::connect(self.check()?).await?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use crate::cli::Arguments;
+
+    /// The protocol's lists of those that take TLS (1) and those that take a token (3.2).
+    #[test]
+    fn the_protocol_names_every_command_that_asks_the_admin_plane() {
+        let protocol = include_str!("../protocol.md");
+        let lists: Vec<_> =
+            protocol.split("\n- ").filter(|item| item.starts_with("`headcount sessions`, ")).collect();
+        assert_eq!(lists.len(), 2, "{lists:?}");
+        for command in Arguments::command().get_subcommands() {
+            let takes = |flag: &str| command.get_arguments().any(|arg| arg.get_long() == Some(flag));
+            let name = command.get_name();
+            for (list, flag) in lists.iter().zip(["ca-file", "token-file"]) {
+                let (named, _) = list.split_once(" take ").unwrap();
+                let is_named =
+                    named.contains(&format!("`{name}`")) || named.contains(&format!("`headcount {name}`"));
+                assert_eq!(is_named, takes(flag), "{name} and --{flag}: {named}");
+            }
+        }
+    }
+}

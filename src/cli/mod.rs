@@ -5,6 +5,7 @@ mod admin;
 mod bench_registry;
 mod demo;
 mod descriptors;
+mod environment;
 mod load;
 mod rows;
 mod screen;
@@ -17,14 +18,19 @@ mod token;
 mod units;
 
 use std::{
+    error::Error,
     ffi::OsString,
     fmt,
     future::Future,
     io::{self, IsTerminal, Write},
+    num::{IntErrorKind, ParseIntError},
     process::ExitCode,
 };
 
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind};
+use clap::{
+    CommandFactory, FromArgMatches, Parser, Subcommand,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 
 use crate::query_client::QueryError;
 
@@ -112,10 +118,11 @@ impl From<io::Error> for Failure {
 
 /// Runs the program with these arguments, the program's own name first.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let parsed = grammar().try_get_matches_from(arguments);
+    let typed: Vec<_> = arguments.into_iter().collect();
+    let parsed = grammar().try_get_matches_from(&typed);
     let arguments = match parsed.and_then(|found| Arguments::from_arg_matches(&found)) {
         Ok(arguments) => arguments,
-        Err(error) => return explain(&error),
+        Err(error) => return explain(&error, &typed),
     };
     let outcome = match arguments.command {
         Command::BenchRegistry(arguments) => bench_registry::run(&arguments),
@@ -145,7 +152,10 @@ fn grammar() -> clap::Command {
         --listen, and in the file, as listen = \"127.0.0.1:8080\".\n\
         Times are written 250ms, 30s or 5m, sizes 65536, 64KiB or 16MiB.";
     Arguments::command().mut_subcommand("serve", |serve| {
-        serve.after_help(FOOTER).mut_args(|arg| arg.hide_env(true).hide_possible_values(true))
+        // With a number that is negative they are told that it must not be.
+        let plain =
+            |arg: clap::Arg| arg.hide_env(true).hide_possible_values(true).allow_negative_numbers(true);
+        serve.after_help(FOOTER).mut_args(plain)
     })
 }
 
@@ -193,7 +203,7 @@ fn is_colourful(stream: &impl IsTerminal) -> bool {
 }
 
 /// Help as clap shows it; an error as one line that names what is wrong.
-fn explain(error: &clap::Error) -> ExitCode {
+fn explain(error: &clap::Error, typed: &[OsString]) -> ExitCode {
     if matches!(
         error.kind(),
         ErrorKind::DisplayHelp
@@ -211,6 +221,35 @@ fn explain(error: &clap::Error) -> ExitCode {
         .filter(|line| !line.is_empty())
         .map(|line| line.trim_start_matches("error: "))
         .collect();
-    tell(format_args!("{} (see headcount --help)", said.join("; ")));
+    tell(format_args!("{} (see headcount --help)", in_words(error, &said.join("; "), typed)));
     ExitCode::from(2)
+}
+
+/// What clap says of a value, with the variable that holds it, if it was not typed, and without the standard library's
+/// words on numbers, which speak of digits.
+fn in_words(error: &clap::Error, said: &str, typed: &[OsString]) -> String {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => text.as_str(),
+        _ => "",
+    };
+    let number = error.source().and_then(|source| source.downcast_ref::<ParseIntError>());
+    let said = number.map_or_else(
+        || said.to_owned(),
+        |number| {
+            let must_be = match number.kind() {
+                IntErrorKind::PosOverflow => "it is too large",
+                _ if text(ContextKind::InvalidValue).starts_with('-') => {
+                    "it must be a whole number, 0 or more"
+                }
+                _ => "it must be a whole number",
+            };
+            said.replace(&number.to_string(), must_be)
+        },
+    );
+    let argument = text(ContextKind::InvalidArg);
+    let flag = argument.split([' ', '[', '=']).next().unwrap_or_default();
+    match environment::variable_of(flag, typed) {
+        Some(variable) => said.replace(&format!("'{argument}'"), &format!("{variable} ({flag})")),
+        None => said,
+    }
 }

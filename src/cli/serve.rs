@@ -16,7 +16,7 @@ use tracing_subscriber::{
 };
 
 use super::{
-    Failure, Outcome, descriptors,
+    Failure, Outcome, descriptors, environment,
     settings::{Checked, LogLevel, Settings},
 };
 use crate::{
@@ -37,7 +37,8 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: Arguments) -> Outcome {
     let file = arguments.config.as_deref().map(Settings::read).transpose()?.unwrap_or_default();
-    let settings = arguments.settings.or(file).check(descriptors::raise())?;
+    let mut settings = arguments.settings.or(file).check(descriptors::raise())?;
+    settings.warnings.extend(environment::warning());
     server::check(&settings.config).map_err(Failure::Usage)?;
     descriptors::make_room(settings.config.clients.max_open);
     log_to_stderr(settings.log);

@@ -2,6 +2,7 @@
 
 mod admin;
 mod drain;
+mod file;
 mod identity;
 mod lists;
 mod rules;
@@ -19,7 +20,7 @@ use serde::Deserialize;
 
 use self::{
     identity::{ForwardedBy, IdentityKind},
-    lists::{address, origins},
+    lists::{address, origins, two_addresses},
     rules::OneLogin,
     tls::Certificates,
 };
@@ -227,12 +228,7 @@ impl Settings {
         let shown = path.display();
         let text = fs::read_to_string(path)
             .map_err(|error| Failure::Usage(format!("config {shown} cannot be read: {error}")))?;
-        toml::from_str(&text).map_err(|error| {
-            let at = error.span().map_or(0, |span| span.start);
-            let line = text[..at].matches('\n').count() + 1;
-            let said = error.message().replace('\n', " ");
-            Failure::Usage(format!("config {shown}, line {line}: {said}"))
-        })
+        file::parse(&text).map_err(|problem| Failure::Usage(format!("config {shown}, {problem}")))
     }
 
     /// These settings, and where they say nothing, those of the file.
@@ -304,6 +300,7 @@ impl Settings {
     pub(super) fn check(self, descriptors: usize) -> Result<Checked, Failure> {
         let listen = address("listen", self.listen.as_deref().unwrap_or("127.0.0.1:8080"))?;
         let admin_listen = address("admin-listen", self.admin_listen.as_deref().unwrap_or("127.0.0.1:8081"))?;
+        two_addresses(listen, admin_listen)?;
         let certificates = self.certificates().map_err(Failure::Usage)?;
         self.exposure(listen, admin_listen, &certificates).check().map_err(Failure::Usage)?;
         let places = Places::among(descriptors);

@@ -76,12 +76,19 @@ fn new(name: String, mut scopes: Vec<Scope>, project: Option<String>, file: &Pat
         Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
         Err(error) => return Err(unreadable(file, &error)),
     };
+    let AdminTokens(others) = AdminTokens::parse(&text).map_err(|problem| bad(file, &problem))?;
+    if others.iter().any(|other| other.name == kept.name) {
+        let (name, file) = (kept.name, file.display());
+        return Err(Failure::Usage(format!(
+            "{file} has a token of the name {name} already; to replace it, first say \
+             headcount token remove {name} --file {file}"
+        )));
+    }
     if !text.is_empty() && !text.ends_with('\n') {
         text.push('\n');
     }
     text.push_str(&kept.line());
     text.push('\n');
-    AdminTokens::parse(&text).map_err(|problem| bad(file, &problem))?;
     replace(file, &text)?;
     tell(format_args!("this is the token of {}; it is shown this once", kept.name));
     Ok(writeln!(io::stdout(), "{token}")?)

@@ -2,7 +2,10 @@
 
 use std::{fmt, str::FromStr, time::Duration};
 
-use serde::{Deserialize, Deserializer, de::Error as _};
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, Unexpected, Visitor},
+};
 
 use crate::session::SessionScope;
 
@@ -47,30 +50,13 @@ impl FromStr for IdleTimes {
     fn from_str(text: &str) -> Result<Self, String> {
         let ms = |text: &str| {
             let Span(duration) = text.parse()?;
-            u64::try_from(duration.as_millis())
-                .map(|ms| Some(ms).filter(|ms| *ms > 0))
-                .map_err(|_| text.to_owned())
+            u64::try_from(duration.as_millis()).map_err(|_| text.to_owned())
         };
-        if !text.contains('=') {
-            return Ok(Self([ms(text)?; 4]));
-        }
-        let mut times = [None; 4];
-        for part in text.split(',') {
-            let (scope, time) =
-                part.split_once('=').ok_or_else(|| format!("{part:?} is not of the form scope=time"))?;
-            let at = SessionScope::ALL
-                .iter()
-                .position(|known| known.as_str() == scope.trim())
-                .ok_or_else(|| format!("{scope:?} is no scope: designer, browser, ios and android are"))?;
-            times[at] = ms(time.trim())?;
-        }
-        Ok(Self(times))
-    }
-}
-
-impl<'de> Deserialize<'de> for IdleTimes {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+        let times = match text.contains('=') {
+            true => SessionScope::read_each(text, "30m, or browser=30m,ios=2h", ms)?,
+            false => [Some(ms(text)?); 4],
+        };
+        Ok(Self(times.map(|time| time.filter(|ms| *ms > 0))))
     }
 }
 
@@ -97,30 +83,48 @@ fn split_unit(text: &str) -> (&str, &str) {
     text.split_at(at)
 }
 
+/// How a value is written in the file: as text, or as a number where that alone says what is meant.
+struct Written<T> {
+    /// Completes "must be …".
+    must_be: &'static str,
+    number: fn(usize) -> Option<T>,
+}
+
+impl<T: FromStr<Err = String>> Visitor<'_> for Written<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.must_be)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+        text.parse().map_err(E::custom)
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<T, E> {
+        let read = usize::try_from(number).ok().and_then(self.number);
+        read.ok_or_else(|| E::invalid_type(Unexpected::Signed(number), &self))
+    }
+}
+
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged, expecting = "a duration like \"250ms\", \"30s\" or \"5m\"")]
-        enum Written {
-            Text(String),
-        }
-        let Written::Text(text) = Written::deserialize(deserializer)?;
-        text.parse().map_err(D::Error::custom)
+        let must_be = "a duration like \"250ms\", \"30s\" or \"5m\"";
+        deserializer.deserialize_any(Written { must_be, number: |_| None })
+    }
+}
+
+impl<'de> Deserialize<'de> for IdleTimes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let must_be = "a duration like \"30m\", or some by scope like \"browser=30m,ios=2h\"";
+        deserializer.deserialize_any(Written { must_be, number: |_| None })
     }
 }
 
 impl<'de> Deserialize<'de> for Size {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged, expecting = "a size like 65536 or \"64KiB\"")]
-        enum Written {
-            Bytes(usize),
-            Text(String),
-        }
-        match Written::deserialize(deserializer)? {
-            Written::Bytes(bytes) => Ok(Self(bytes)),
-            Written::Text(text) => text.parse().map_err(D::Error::custom),
-        }
+        let must_be = "a size like 65536 or \"64KiB\"";
+        deserializer.deserialize_any(Written { must_be, number: |bytes| Some(Self(bytes)) })
     }
 }
 
@@ -181,7 +185,8 @@ mod tests {
         assert_eq!(read("2s"), Some([Some(2_000); 4]));
         assert_eq!(read("0s"), Some([None; 4]));
         assert_eq!(read("browser=1s, ios=2s"), Some([None, Some(1_000), Some(2_000), None]));
-        for bad in ["", "browser", "browser=", "desktop=1s", "browser=1", "browser=1s,"] {
+        assert_eq!(read("Browser=0s,IOS=2s"), Some([None, None, Some(2_000), None]));
+        for bad in ["", "browser", "browser=", "desktop=1s", "browser=1", "browser=1s,", "ios=1s,IOS=1s"] {
             assert_eq!(read(bad), None, "{bad}");
         }
     }

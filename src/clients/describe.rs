@@ -4,14 +4,11 @@ use serde_json::{Map, Value, json};
 
 use super::{
     control::{FromClient, ToClient},
-    params::{
-        KNOWN, MAX_DESIGNER_ID_CHARS, MAX_PAGE_ID_CHARS, MAX_PAGE_PATH_CHARS, MAX_PROJECT_CHARS,
-        MAX_USERNAME_CHARS,
-    },
+    params::{KNOWN, MAX_DESIGNER_ID_CHARS, MAX_PAGE_ID_CHARS, MAX_PAGE_PATH_CHARS, MAX_USERNAME_CHARS},
 };
 use crate::{
     edge::schemas::{Channel, Message, Schemas, Sender},
-    session::{FromAdministrator, SUBPROTOCOL, SessionScope},
+    session::{FromAdministrator, SUBPROTOCOL, SessionScope, text::MAX_PROJECT_CHARS},
 };
 
 /// The member that tells control messages apart.

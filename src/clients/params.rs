@@ -11,11 +11,10 @@ use crate::{
     },
     session::{
         ResumeToken, SessionScope,
-        text::{clean, has_hostile},
+        text::{clean, project_problem},
     },
 };
 
-pub(super) const MAX_PROJECT_CHARS: usize = 128;
 pub(super) const MAX_PAGE_ID_CHARS: usize = 128;
 pub(super) const MAX_PAGE_PATH_CHARS: usize = 512;
 pub(super) const MAX_USERNAME_CHARS: usize = 256;
@@ -92,23 +91,16 @@ impl Params {
     }
 }
 
-/// A project is refused where other text is cleaned: cleaning could make two projects one.
 fn read_project(segment: &str) -> Result<Arc<str>, Refusal> {
     let refuse = |problem: &str| {
-        let message = format!(
-            "project {problem}: it has 1 to {MAX_PROJECT_CHARS} characters, no control characters and no /"
-        );
-        Err(Refusal::new(http::StatusCode::BAD_REQUEST, "bad_project", message))
+        Refusal::new(http::StatusCode::BAD_REQUEST, "bad_project", format!("project {problem}"))
     };
     let Ok(project) = percent_decode_str(segment).decode_utf8() else {
-        return refuse("is not valid UTF-8");
+        return Err(refuse("is not valid UTF-8"));
     };
-    match project.chars().count() {
-        0 => refuse("is empty"),
-        n if n > MAX_PROJECT_CHARS => refuse(&format!("has {n} characters")),
-        _ if has_hostile(&project) => refuse("has a control character"),
-        _ if project.contains('/') => refuse("has a /"),
-        _ => Ok(project.into()),
+    match project_problem(&project) {
+        Some(problem) => Err(refuse(&problem)),
+        None => Ok(project.into()),
     }
 }
 

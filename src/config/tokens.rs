@@ -12,6 +12,8 @@ use std::{fmt, fs, path::Path, str::FromStr};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::session::text::project_problem;
+
 /// What a token allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -149,8 +151,12 @@ impl AdminToken {
         if self.scopes.is_empty() {
             return Err(format!("the token {} has no scope: it would allow nothing", self.name));
         }
-        if self.project.as_deref() == Some("") {
+        let project = self.project.as_deref();
+        if project == Some("") {
             return Err(format!("the project of the token {} is empty: leave it out for all", self.name));
+        }
+        if let Some(problem) = project.and_then(project_problem) {
+            return Err(format!("the project of the token {} {problem}", self.name));
         }
         Ok(self)
     }
@@ -266,6 +272,10 @@ mod tests {
         refused(r#"{"name":"a b","sha256":"HASH","scopes":["read"]}"#, "a token's name has");
         refused(r#"{"name":"loopback","sha256":"HASH","scopes":["read"]}"#, "is taken");
         refused(r#"{"name":"a","sha256":"HASH","scopes":["read"],"project":""}"#, "leave it out");
+        refused(
+            r#"{"name":"a","sha256":"HASH","scopes":["read"],"project":"a/b"}"#,
+            "of the token a has a /: it",
+        );
         refused(r#"{"name":"a","sha256":"HASH","scopes":["read"],"projects":"p"}"#, "unknown field");
         refused(r#"{"name":"good","sha256":"HASH","scopes":["read"]}"#, "there twice");
     }

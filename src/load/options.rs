@@ -148,29 +148,15 @@ impl FromStr for ScopeShares {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let bad =
-            || format!("{text:?} is no division into scopes: write it like browser=70,ios=10,designer=5");
-        let mut shares = [0; 4];
-        let mut seen = [false; 4];
-        for part in text.split(',') {
-            let (name, weight) = part.split_once('=').ok_or_else(bad)?;
-            let scope: SessionScope =
-                name.trim().parse().map_err(|error| format!("a scope in {text:?} {error}"))?;
-            let at = position(scope);
-            if std::mem::replace(&mut seen[at], true) {
-                return Err(format!("{text:?} names {scope} twice"));
-            }
-            shares[at] = weight.trim().parse().map_err(|_| bad())?;
-        }
+        const FORM: &str = "browser=70,ios=10,designer=5";
+        let bad = || format!("{text:?} is no division into scopes: write it like {FORM}");
+        let share = |weight: &str| weight.parse().map_err(|_| bad());
+        let shares = SessionScope::read_each(text, FORM, share)?.map(Option::unwrap_or_default);
         if shares.iter().all(|&share| share == 0) {
             return Err(bad());
         }
         Ok(Self(shares))
     }
-}
-
-fn position(scope: SessionScope) -> usize {
-    SessionScope::ALL.iter().position(|&known| known == scope).expect("ALL has every scope")
 }
 
 impl ScopeShares {

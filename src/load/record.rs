@@ -133,6 +133,13 @@ impl Record {
         tally.said = tally.said.take().or(problem.said);
     }
 
+    /// How many sessions ended between their handshake and the end of the run though nobody had asked for it. Each is
+    /// given up with the one problem that ended it.
+    pub(crate) fn ended_by_server(&self) -> u64 {
+        let ended = self.problems.iter().filter(|((stage, _), _)| *stage == Stage::Session);
+        ended.map(|(_, tally)| tally.count).sum()
+    }
+
     /// A message was sent so much after it was due, though nothing held it up.
     pub(crate) fn sent_late_by(&mut self, lag: Duration) {
         add(&mut self.send_lag, lag);

@@ -91,6 +91,8 @@ pub(crate) struct Sessions {
     pub(crate) planned: u64,
     pub(crate) connected: u64,
     pub(crate) failed: u64,
+    /// Those that were connected, newcomers too, and ended by the server before the run was over.
+    pub(crate) ended_by_server: u64,
     /// Until the last was connected.
     pub(crate) elapsed_ms: f64,
     pub(crate) per_second: f64,
@@ -214,6 +216,7 @@ impl Report {
                 planned: u64::from(plan.options.sessions),
                 connected,
                 failed: read(&progress.failed),
+                ended_by_server: record.ended_by_server(),
                 elapsed_ms: milliseconds(record.last_connected),
                 per_second: per_second(connected, record.last_connected),
             },
@@ -235,10 +238,13 @@ impl Report {
         }
     }
 
-    /// Whether the run found the server wanting: nobody got in, or the books differ.
+    /// Whether the run found the server wanting: nobody got in, it ended sessions that were to stay, or the books differ.
     pub(crate) fn is_failed(&self) -> bool {
         let nobody = self.sessions.connected == 0 && !self.interrupted;
-        nobody || self.ledger_error.is_some() || self.ledger.as_ref().is_some_and(|ledger| ledger.off > 0)
+        nobody
+            || self.sessions.ended_by_server > 0
+            || self.ledger_error.is_some()
+            || self.ledger.as_ref().is_some_and(|ledger| ledger.off > 0)
     }
 }
 

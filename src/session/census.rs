@@ -167,7 +167,7 @@ impl Census {
             return;
         }
         let state = if row.is_connected { State::Connected } else { State::Lingering };
-        self.states[who.scope() as usize][state as usize] += 1;
+        self.states[who.scope().index()][state as usize] += 1;
         self.authorized += u64::from(is_authorized);
         self.traffic.add(totals);
         let is_nobody = who.username() == UNAUTHENTICATED;
@@ -197,7 +197,7 @@ impl Census {
 
     /// Live sessions of this scope in this state.
     pub fn live_in(&self, scope: SessionScope, state: State) -> u64 {
-        self.states[scope as usize][state as usize]
+        self.states[scope.index()][state as usize]
     }
 
     /// Live sessions in this state.

@@ -5,6 +5,22 @@ use std::borrow::Cow;
 /// How many characters of a `User-Agent` are kept.
 pub const MAX_USER_AGENT_CHARS: usize = 512;
 
+/// How many characters a project has at the most.
+pub const MAX_PROJECT_CHARS: usize = 128;
+
+/// Why no project can have this name, if none can. A project is refused where other text is cleaned: cleaning could make
+/// two projects one.
+pub fn project_problem(name: &str) -> Option<String> {
+    let problem = match name.chars().count() {
+        0 => "is empty".to_owned(),
+        n if n > MAX_PROJECT_CHARS => format!("has {n} characters"),
+        _ if has_hostile(name) => "has a control character".to_owned(),
+        _ if name.contains('/') => "has a /".to_owned(),
+        _ => return None,
+    };
+    Some(format!("{problem}: it has 1 to {MAX_PROJECT_CHARS} characters, no control characters and no /"))
+}
+
 /// Takes out what could act on a reader's screen: C0, DEL and C1 control characters and the controls that
 /// turn the direction of writing.
 ///

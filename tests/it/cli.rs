@@ -93,6 +93,49 @@ fn ending_sessions_is_asked_for_on_a_terminal_and_not_elsewhere() {
     assert_eq!(server.rows("").len(), 2);
 }
 
+/// The question whether to end so many was once asked where signals are listened for, and Ctrl-C was heard by nobody.
+#[test]
+fn control_c_at_the_question_whether_to_end_sessions_ends_the_program() {
+    let server = Server::start(&[]);
+    let _crowd = crowd(&server);
+    let Some(script) = tool("script", program("script", "--version")) else { return };
+    let id = server.rows("projectFilter=q")[0]["id"].as_str().unwrap().to_owned();
+    for which in ["--user billy", "--project p", "--all", &id] {
+        let close =
+            format!("{} close {which} --admin {}", env!("CARGO_BIN_EXE_headcount"), server.admin_url());
+        let mut child = std::process::Command::new(&script)
+            .args(["-qec", &close, "/dev/null"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (mut keys, mut shown) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        let mut seen = Vec::new();
+        while !seen.ends_with(b"[y/N] ") {
+            let mut byte = [0];
+            shown.read_exact(&mut byte).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&seen)));
+            seen.push(byte[0]);
+        }
+        keys.write_all(b"\x03").unwrap();
+        let ended = crate::harness::eventually("the end", || child.try_wait().unwrap().ok_or("running"));
+        assert_ne!(ended.code(), Some(0), "{which}");
+    }
+    assert_eq!(server.rows("").len(), 3);
+}
+
+#[test]
+fn ending_nothing_in_particular_is_a_mistake_that_says_what_is_missing() {
+    for arguments in [&["close"][..], &["close", "--message", "bye"], &["close", "--dry-run", "--yes"]] {
+        let output = headcount().args(arguments).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert_eq!(
+            said,
+            "headcount: nothing says which sessions to end: give an ID, or --user, --project or --all\n"
+        );
+    }
+}
+
 #[test]
 fn sending_is_asked_for_on_a_terminal_and_not_elsewhere() {
     let server = Server::start(&[]);
@@ -109,6 +152,10 @@ fn sending_is_asked_for_on_a_terminal_and_not_elsewhere() {
     assert!(answer("y").unwrap().contains("delivered"));
     let unasked = on_a_terminal(&send("--yes")).unwrap();
     assert!(unasked.contains("delivered") && !unasked.contains("[y/N]"), "{unasked}");
+    for command in ["close", "send"] {
+        let help = stdout(headcount().args([command, "--help"]).output().unwrap());
+        assert!(help.contains("Do not ask; without a terminal nobody is asked"), "{help}");
+    }
 }
 
 #[test]
@@ -185,6 +232,10 @@ fn the_load_harness_finds_the_server_exact() {
     let said = String::from_utf8_lossy(&off.stdout);
     assert_eq!(off.status.code(), Some(1), "{said}");
     assert!(said.contains("closed 1009") && said.contains("5 off"), "{said}");
+    let closed = load(&["--sessions", "5", "--bytes", "70000", "--duration", "1"]);
+    let said = String::from_utf8_lossy(&closed.stderr);
+    assert_eq!(closed.status.code(), Some(1), "{said}");
+    assert!(said.contains("5 of the sessions were ended by the server before the run was over"), "{said}");
     let elsewhere = load(&["--bytes", "5-1"]);
     assert_eq!(elsewhere.status.code(), Some(2));
 }

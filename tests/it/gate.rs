@@ -136,7 +136,12 @@ fn the_file_holds_no_token_and_nobody_else_may_read_it() {
     let list = String::from_utf8(tokens.run(&["list"]).stdout).unwrap();
     assert_eq!(list, "one  read,kick  project \"p\"\ntwo  metrics  all projects\n");
     for (arguments, code, says) in [
-        (&["new", "one", "--scopes", "read"][..], 2, "there twice"),
+        (
+            &["new", "one", "--scopes", "read"][..],
+            2,
+            "already; to replace it, first say headcount token remove one",
+        ),
+        (&["new", "x", "--scopes", "read", "--project", "a/b"], 2, "the project of the token x has a /"),
         (&["new", "loopback", "--scopes", "read"], 2, "is taken"),
         (&["new", "x", "--scopes", "admin"], 2, "no scope"),
         (&["new", "x"], 2, "--scopes"),
@@ -192,6 +197,8 @@ fn the_command_line_takes_a_token_from_a_file_or_the_environment() {
         let (code, _, said) = run(arguments, token);
         assert_eq!(code, Some(3), "{arguments:?}: {said}");
         assert!(said.contains(says) && (token.is_empty() || !said.contains(token)), "{said}");
+        // Over an open query socket too, where once it was "the open query socket" that refused.
+        assert!(said.contains(&format!("the admin plane at {} refused: ", server.admin)), "{said}");
     }
     assert_eq!(run(&["close", "d1", "--yes"], &kicker).0, Some(0));
     assert_eq!(run(&sessions, "two words").0, Some(2));

@@ -42,6 +42,56 @@ fn a_mistake_is_one_line_that_names_it() {
     refuses(&environment, 2, &["echo", "perhaps"]);
 }
 
+/// These were told of digits and target types, and one from the environment of a flag that nobody had typed.
+#[test]
+fn a_number_that_is_none_is_told_what_it_must_be_and_which_variable_holds_it() {
+    for (number, must_be) in [
+        ("abc", "it must be a whole number"),
+        ("1.5", "it must be a whole number"),
+        ("-1", "it must be a whole number, 0 or more"),
+        ("", "it must be a whole number"),
+        ("99999999999999999999", "it is too large"),
+    ] {
+        let of_flag = format!("headcount: invalid value '{number}' for '--max-sessions <N>': {must_be} (see");
+        let with_equals = format!("--max-sessions={number}");
+        for typed in [&["--max-sessions", number][..], &[&with_equals]] {
+            if !(number.is_empty() && typed.len() == 1) {
+                refuses(&serve(typed), 2, &[&of_flag]);
+            }
+        }
+        let variable = headcount().arg("serve").env("HEADCOUNT_MAX_SESSIONS", number).output().unwrap();
+        let named =
+            format!("invalid value '{number}' for HEADCOUNT_MAX_SESSIONS (--max-sessions): {must_be} (see");
+        refuses(&variable, 2, &[&named]);
+    }
+    let both = headcount().args(["serve", "--max-sessions=x"]).env("HEADCOUNT_MAX_SESSIONS", "1").output();
+    refuses(&both.unwrap(), 2, &["invalid value 'x' for '--max-sessions <N>'"]);
+    let load = headcount().args(["load", "--sessions", "many"]).output().unwrap();
+    refuses(&load, 2, &["invalid value 'many' for '--sessions <N>': it must be a whole number"]);
+}
+
+#[test]
+fn a_variable_that_is_no_setting_is_warned_of_and_no_mistake() {
+    let mut command = headcount();
+    command.args(["serve", "--log=warn"]);
+    command.env("HEADCOUNT_MAX-SESSIONS", "5").env("headcount_echo", "true").env("HEADCOUNT_PORT", "tcp://x");
+    let server = Server::start_by(command.env("HEADCOUNT_ADMIN_TOKEN", "secret"));
+    let (status, said) = server.terminate();
+    assert_eq!(status.code(), Some(0), "{said}");
+    let warning = "no setting is called so: HEADCOUNT_MAX-SESSIONS (it is written HEADCOUNT_MAX_SESSIONS), \
+        HEADCOUNT_PORT, headcount_echo (it is written HEADCOUNT_ECHO)\n";
+    assert!(said.contains(warning) && !said.contains("secret") && !said.contains("tcp://"), "{said}");
+}
+
+#[test]
+fn both_planes_at_one_address_are_a_mistake_that_names_both_settings() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let both = format!("listen {address} and admin-listen {address} are one address");
+    // Nothing is bound for it: this port is taken, which would be exit code 1.
+    refuses(&serve(&["--listen", &address, "--admin-listen", &address]), 2, &[&both]);
+}
+
 #[test]
 fn a_taken_port_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -66,6 +116,12 @@ fn a_mistake_in_the_file_is_named_with_its_line() {
     refuses(&with("echo = 'yes'\n"), 2, &[path, "line 1", "boolean"]);
     refuses(&with("max-message-bytes = '64 bytes'\n"), 2, &[path, "line 1", "64 bytes", "64KiB"]);
     refuses(&with("listen = \n"), 2, &[path, "line 1"]);
+    refuses(&with("\nheartbeat = 5\n"), 2, &[path, "line 2: heartbeat must be a duration like", ", not 5"]);
+    refuses(
+        &with("admin_listen = 'x'\n"),
+        2,
+        &[path, "unknown key admin_listen: it is written admin-listen"],
+    );
     std::fs::remove_file(&file).unwrap();
 }
 

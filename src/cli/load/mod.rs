@@ -21,7 +21,8 @@ use crate::load::{
 /// Put load on a WebSocket server: many sessions, messages on a fixed schedule, and a ledger of every byte
 ///
 /// Latency counts from the moment something was due, so a stall shows in all that was due in it. With --verify
-/// the harness compares its own count of every session with the server's, and exits 1 if one byte is off.
+/// the harness compares its own count of every session with the server's, and exits 1 if one byte is off. It
+/// exits 1 as well if the server ended sessions that were to stay.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// The server. With no path it is a headcount server; with one it may be any, and is used as it is
@@ -141,10 +142,14 @@ fn judge(report: &Report) -> Outcome {
     if report.ledger_error.is_some() {
         return Err(Failure::Failed("the ledger could not be made".to_owned()));
     }
+    let ended = report.sessions.ended_by_server;
     match &report.ledger {
         Some(ledger) if ledger.off > 0 => Err(Failure::Failed(format!(
             "the ledger is off for {} of {} sessions",
             ledger.off, ledger.sessions
+        ))),
+        _ if ended > 0 => Err(Failure::Failed(format!(
+            "{ended} of the sessions were ended by the server before the run was over"
         ))),
         _ if report.is_failed() => Err(Failure::Failed(format!("no session was let in at {target}"))),
         _ => Ok(()),

@@ -35,6 +35,9 @@ fn figures(text: &mut String, report: &Report) {
         "sessions    {connected} of {planned} connected in {time} ({rate}/s), {} failed",
         sessions.failed
     );
+    if sessions.ended_by_server > 0 {
+        line!(text, "ended       {} by the server, before the run was over", sessions.ended_by_server);
+    }
     if let Some(churn) = &report.churn {
         self::churn(text, churn);
     }
@@ -259,6 +262,14 @@ ledger: 98 sessions, 980 messages, 133280 bytes, 1 off
             assert!(text.contains(expected), "{text}");
         }
         assert!(text.lines().all(|line| line.chars().count() <= 80));
+    }
+
+    #[test]
+    fn sessions_that_the_server_ended_are_told_with_the_others() {
+        let mut report = fixed_report();
+        report.sessions.ended_by_server = 5;
+        let text = of(&report);
+        assert!(text.contains(" 2 failed\nended       5 by the server, before the run was over\n"), "{text}");
     }
 
     fn counts() -> ChurnCounts {

@@ -17,6 +17,23 @@ pub(super) fn address(name: &str, text: &str) -> Result<SocketAddr, Failure> {
     })
 }
 
+/// The planes listen at two addresses: the second would else be told that its port is in use, by whom it cannot know.
+///
+/// # Errors
+///
+/// Both settings, if they name one port of one address. Port 0 is any that is free, so that two of these differ.
+pub(super) fn two_addresses(listen: SocketAddr, admin_listen: SocketAddr) -> Result<(), Failure> {
+    let (clients, admin) = (listen.ip(), admin_listen.ip());
+    let is_every =
+        (clients.is_unspecified() || admin.is_unspecified()) && clients.is_ipv4() == admin.is_ipv4();
+    if listen.port() == 0 || listen.port() != admin_listen.port() || !(clients == admin || is_every) {
+        return Ok(());
+    }
+    Err(Failure::Usage(format!(
+        "listen {listen} and admin-listen {admin_listen} are one address: give each plane a port of its own"
+    )))
+}
+
 /// Origins as a browser writes them: one that could never match would be a hole in somebody's plan.
 pub(super) fn origins(name: &str, list: Option<Vec<String>>) -> Result<Vec<String>, Failure> {
     let list: Vec<_> = list.unwrap_or_default().iter().map(|entry| entry.trim().to_owned()).collect();

@@ -65,6 +65,37 @@ fn a_bad_setting_is_named() {
 }
 
 #[test]
+fn two_planes_at_one_address_are_refused_with_both_settings() {
+    let one = |listen: &str, admin_listen: &str| {
+        let file = format!("listen = '{listen}'\nadmin-listen = '{admin_listen}'\nidentity = 'open'\n");
+        settings(&format!("{file}insecure-admin = true")).check(20_000).map(drop)
+    };
+    for (listen, admin_listen) in [
+        ("127.0.0.1:8080", "localhost:8080"),
+        ("[::1]:8080", "[::1]:8080"),
+        ("0.0.0.0:8080", "127.0.0.1:8080"),
+        ("[::1]:8080", "[::]:8080"),
+    ] {
+        match one(listen, admin_listen) {
+            Err(Failure::Usage(said)) => {
+                let both = format!("listen {listen} and admin-listen {admin_listen} are one address");
+                assert!(said.starts_with(&both.replace("localhost", "127.0.0.1")), "{said}");
+            }
+            other => panic!("{listen} {admin_listen}: {other:?}"),
+        }
+    }
+    refused("listen = '127.0.0.1:8081'", "admin-listen 127.0.0.1:8081");
+    for (listen, admin_listen) in [
+        ("127.0.0.1:0", "127.0.0.1:0"),
+        ("127.0.0.1:8080", "127.0.0.2:8080"),
+        ("127.0.0.1:8080", "127.0.0.1:8081"),
+        ("[::1]:8080", "127.0.0.1:8080"),
+    ] {
+        assert!(one(listen, admin_listen).is_ok(), "{listen} {admin_listen}");
+    }
+}
+
+#[test]
 fn an_admin_plane_with_tokens_and_tls_may_listen_on_the_network() {
     let file = "admin-listen = '0.0.0.0:8081'\nadmin-tokens = 't'\ntls-cert = 'c'\ntls-key = 'k'";
     assert!(settings(file).check(20_000).is_ok());

@@ -54,7 +54,8 @@ fn every_figure_has_its_unit_in_its_name() {
     assert_eq!(json["startedAt"], "2023-11-14T22:13:20.123Z");
     assert_eq!(
         json["sessions"],
-        json!({"planned": 100, "connected": 98, "failed": 2, "elapsedMs": 100.0, "perSecond": 980.0})
+        json!({"planned": 100, "connected": 98, "failed": 2, "endedByServer": 0, "elapsedMs": 100.0,
+            "perSecond": 980.0})
     );
     assert_eq!(
         json["messages"],
@@ -143,6 +144,24 @@ fn nobody_reached_is_not_the_same_as_nobody_let_in() {
     let (connect, handshake) = (of(Stage::Connect), of(Stage::Handshake));
     assert!(connect.is_unreachable && connect.is_failed());
     assert!(!handshake.is_unreachable && handshake.is_failed());
+}
+
+/// A run whose sessions were all closed with 1009 was once as good as any.
+#[test]
+fn a_server_that_ends_sessions_which_were_to_stay_is_found_wanting() {
+    let of = |stages: &[Stage]| {
+        let progress = Progress::default();
+        progress.connected.store(9, Relaxed);
+        let mut record = Record::new();
+        for stage in stages {
+            record.note(Problem::new(*stage, "closed 1009"));
+        }
+        Report::new(&plan(), Utc::now(), false, &progress, &record, None)
+    };
+    let report = of(&[Stage::Session, Stage::Session]);
+    assert_eq!((report.sessions.ended_by_server, report.is_failed()), (2, true));
+    let others = [Stage::Connect, Stage::Handshake, Stage::Barrier, Stage::Close, Stage::Query];
+    assert_eq!((of(&others).sessions.ended_by_server, of(&others).is_failed()), (0, false));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::{num::NonZeroU64, sync::Arc};
 
 use super::Registry;
-use crate::session::{EndReason, Session, SessionScope, deadlines::Alarm, presence::Presence, rows::Number};
+use crate::session::{EndReason, Session, deadlines::Alarm, presence::Presence, rows::Number};
 
 impl Registry {
     /// When there is something to [expire](Self::expire) next, if ever.
@@ -101,9 +101,7 @@ impl Registry {
     }
 
     fn idle_ms(&self, session: &Session) -> Option<u64> {
-        let scope = session.who().scope();
-        let at = SessionScope::ALL.iter().position(|known| *known == scope)?;
-        self.rules.idle_ms[at]
+        self.rules.idle_ms[session.who().scope().index()]
     }
 
     /// When this session's user has done nothing for too long, unless something is done until then.
