@@ -3,8 +3,6 @@ mod tests;
 
 use std::hint;
 
-use smallvec::SmallVec;
-
 use super::{
     Glob,
     rows::{BLOCK, Block, Number, Row, Rows},
@@ -38,6 +36,17 @@ enum Places {
 /// Rows are written so many at a time: what they are written from is fetched from memory for all of them at once
 /// before any is (measured: twice as fast for a million sessions as one after the other).
 const AHEAD: usize = 32;
+
+/// Every place of a block.
+const EVERYWHERE: [u8; BLOCK] = {
+    let mut places = [0; BLOCK];
+    let mut at = 1;
+    while at < BLOCK {
+        places[at] = at as u8;
+        at += 1;
+    }
+    places
+};
 
 impl Listing {
     pub(super) fn new(
@@ -78,14 +87,7 @@ impl Listing {
             Places::All { next } => {
                 let Some(block) = rows.block(*next) else { return false };
                 *next += SIZE;
-                let listed = block.listed();
-                let places = listed.rows.iter().enumerate();
-                self.write_some(
-                    &block,
-                    places.filter_map(|(at, row)| Some((at, row.as_ref()?))),
-                    now_ms,
-                    out,
-                );
+                self.write_some(&block, &EVERYWHERE, now_ms, out);
             }
             Places::These(these) => {
                 let Some(lowest) = these.last() else { return false };
@@ -93,33 +95,24 @@ impl Listing {
                 let count = these.iter().rev().take_while(|number| **number - first < SIZE).count();
                 let of_block = these.split_off(these.len() - count);
                 let Some(block) = rows.block(first) else { return false };
-                let listed = block.listed();
-                let places = of_block.into_iter().rev().map(|number| (number - first) as usize);
-                let places = places.filter_map(|at| Some((at, listed.rows[at].as_ref()?)));
-                self.write_some(&block, places, now_ms, out);
+                let places: Vec<_> =
+                    of_block.into_iter().rev().map(|number| (number - first) as u8).collect();
+                self.write_some(&block, &places, now_ms, out);
             }
         }
         true
     }
 
-    #[inline]
-    fn write_some<'a>(
-        &mut self,
-        block: &Block,
-        mut places: impl Iterator<Item = (usize, &'a Row)>,
-        now_ms: u64,
-        out: &mut Vec<u8>,
-    ) {
-        loop {
-            let mut batch = SmallVec::<[_; AHEAD]>::new();
-            for (at, row) in places.by_ref().take(AHEAD) {
+    fn write_some(&mut self, block: &Block, places: &[u8], now_ms: u64, out: &mut Vec<u8>) {
+        let listed = block.listed();
+        for some in places.chunks(AHEAD) {
+            let rows = || {
+                some.iter().map(|at| usize::from(*at)).filter_map(|at| Some((at, listed.rows[at].as_ref()?)))
+            };
+            for (_, row) in rows() {
                 hint::black_box(row.who.touch());
-                batch.push((at, row));
             }
-            if batch.is_empty() {
-                return;
-            }
-            for (at, row) in batch {
+            for (at, row) in rows() {
                 if row.turn >= self.turn || !self.fits(row) {
                     continue;
                 }
