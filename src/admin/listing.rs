@@ -12,7 +12,7 @@ use std::{sync::Arc, time::Instant};
 use futures::future::BoxFuture;
 
 pub(super) use self::{
-    asked::{Asked, DEFAULT_LIMIT, ListSessions, NoList, max_age, page, text, whole, written},
+    asked::{Asked, DEFAULT_LIMIT, ListSessions, NoList, max_age, page, written},
     shapes::{DESIGNER_KEYS, IgnitionMetadata, Items, Metadata, to_text},
 };
 use self::{
