@@ -577,6 +577,7 @@ fn events_tell_what_a_watch_does() {
     let mut client = designer(&server, "d1");
     let head = request(server.admin, "HEAD", "/api/v1/events", "", "");
     assert_eq!((head.status, head.header("content-type")), (200, Some("text/event-stream")));
+    assert_eq!(head.header("content-length"), None, "the answer to GET has no length, least of all 0");
     let evil = request(server.admin, "GET", "/api/v1/events", "Origin: https://evil.example\r\n", "");
     assert_eq!(evil.status, 403);
     let mut events = Events::open(&server, "intervalMs=100&id[sw]=d&search=P1", "");
