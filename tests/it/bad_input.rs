@@ -76,7 +76,8 @@ fn a_bad_upgrade_is_refused_with_the_parameter_and_its_limit() {
         ("/", 404, "not_found", "/ws/{project}"),
         ("/ws", 404, "not_found", "/ws/{project}"),
         ("/ws/a/b", 404, "not_found", "/ws/{project}"),
-        ("/query", 404, "not_found", "/ws/{project}"),
+        ("/query", 404, "not_found", "this is the client plane, connect a WebSocket to /ws/{project}"),
+        ("/api/v1/sessions", 404, "not_found", "administrators ask the admin plane"),
     ]
     .map(|(target, status, code, message): (&str, u16, &str, &str)| {
         (target.to_owned(), status, code, message.to_owned())
