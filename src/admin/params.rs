@@ -206,9 +206,9 @@ fn members(params: Option<&RawValue>) -> Result<Vec<(String, &RawValue)>, Error>
         Params::ByName(members) => Ok(members),
         Params::ByPosition(values) => match *values {
             [] => Ok(Vec::new()),
-            [object] => match read(Some(object))? {
-                Params::ByName(members) => Ok(members),
-                Params::Absent | Params::ByPosition(_) => Err(one_object()),
+            [object] => match read(Some(object)) {
+                Ok(Params::ByName(members)) => Ok(members),
+                _ => Err(one_object()),
             },
             _ => Err(one_object()),
         },

@@ -200,7 +200,7 @@ fn what_cannot_be_watched_says_why() {
     for (params, code, says) in [
         (json!({"intervalMs": 50}), -32602, "intervalMs must be 100 to 60000, not 50"),
         (json!({"filter": {"nope": 1}}), -32602, "unknown field"),
-        (json!({"sortBy": "asc(id)"}), -32602, "unknown field `sortBy`"),
+        (json!({"sortBy": "asc(id)"}), -32602, "unknown parameter \"sortBy\""),
     ] {
         let refused = call(&mut socket, "watchSessions", &params)["error"].clone();
         assert_eq!(refused["code"], code);
