@@ -343,6 +343,9 @@ fn no_page_that_an_operator_happens_to_visit_gets_an_answer() {
     assert_eq!(upgrade("Origin: https://portal.plant\r\n"), 101);
     // The pages of clients are not those of administrators.
     assert_eq!(upgrade("Origin: https://hmi.plant\r\n"), 403);
+    // The list of this plane is named, not that of the clients'.
+    let refused = request(server.admin, "GET", info, "Origin: https://hmi.plant\r\n", "").error().1;
+    assert!(refused.contains("; --admin-allowed-origins"), "{refused}");
     assert_eq!(status("GET", info, "Host: localhost:9\r\n"), 200);
     assert_eq!(status("GET", info, "Host: admin.plant\r\n"), 200);
     assert_eq!(status("GET", info, "Host: admin.plant\r\nOrigin: http://admin.plant\r\n"), 200);
