@@ -131,6 +131,9 @@ pub struct AdminConfig {
     pub max_query_sockets: usize,
     /// A reader that takes nothing of its answer for so long is cut.
     pub write_timeout: Duration,
+    /// Whoever has a query socket and says nothing for so long, more than nothing, is asked whether they are there; silent
+    /// for two and a half of these, they are gone.
+    pub heartbeat: Duration,
 }
 
 /// The end of a server: connections are asked to leave, and after a while cut.
@@ -189,6 +192,7 @@ impl Default for AdminConfig {
             max_list_time: Duration::from_secs(5),
             snapshot_max_age: Duration::ZERO,
             write_timeout: Duration::from_secs(30),
+            heartbeat: Duration::from_secs(30),
         }
     }
 }

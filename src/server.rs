@@ -139,6 +139,9 @@ pub async fn run_on(
         admin.closing.cancel();
         leave(&admin.connections, ADMIN_GRACE_PERIOD).await;
         admin.cut.cancel();
+        // What was cut off is written down as that; it takes no time.
+        leave(&admin.connections, ADMIN_GRACE_PERIOD).await;
+        admin.finish_audit().await;
         // And who broke while the others were cut.
         clients.end_waiting();
         Drained { connections: open, cut }

@@ -8,6 +8,7 @@ use super::{
     bulk::{Deed, Target},
     describe::takes,
     methods::Methods,
+    params::{flag, needed_string, string},
     rpc::Error,
     select::Question,
 };
@@ -18,18 +19,20 @@ use crate::session::{EndReason, Session, control_message, text::shown};
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct CloseSession {
     /// The one session that is meant. This or a filter is needed, and not both.
-    session_id: Option<String>,
+    #[schemars(with = "Option<String>")]
+    session_id: Option<Value>,
     /// All sessions are meant that fit.
     #[schemars(with = "Option<takes::LiveFilter>")]
     filter: Option<Box<RawValue>>,
     /// Words for the clients: the reason of the close frame, cut to 123 bytes.
-    message: Option<String>,
+    #[schemars(with = "Option<String>")]
+    message: Option<Value>,
     /// Ends nobody, and answers how many it would be.
-    #[serde(default)]
-    dry_run: bool,
+    #[schemars(with = "Option<bool>", extend("default" = false))]
+    dry_run: Option<Value>,
     /// An empty filter, which is everybody, is meant so.
-    #[serde(default)]
-    all: bool,
+    #[schemars(with = "Option<bool>", extend("default" = false))]
+    all: Option<Value>,
 }
 
 /// `closePage`: closes one page; a connection that serves no other is closed with 4004.
@@ -37,11 +40,14 @@ pub(super) struct CloseSession {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct ClosePage {
     /// The session that is meant.
-    session_id: String,
+    #[schemars(with = "String")]
+    session_id: Option<Value>,
     /// The page of it.
-    page_id: String,
+    #[schemars(with = "String")]
+    page_id: Option<Value>,
     /// Words for the client, if its connection serves no other page: the reason of the close frame, cut to 123 bytes.
-    message: Option<String>,
+    #[schemars(with = "Option<String>")]
+    message: Option<Value>,
 }
 
 /// `sendMessage`: to all connections of a session, or to those of one page; or of all sessions that a filter picks.
@@ -49,20 +55,23 @@ pub(super) struct ClosePage {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct SendMessage {
     /// The one session that is meant. This or a filter is needed, and not both.
-    session_id: Option<String>,
+    #[schemars(with = "Option<String>")]
+    session_id: Option<Value>,
     /// All sessions are meant that fit.
     #[schemars(with = "Option<takes::LiveFilter>")]
     filter: Option<Box<RawValue>>,
     /// An empty filter, which is everybody, is meant so.
-    #[serde(default)]
-    all: bool,
+    #[schemars(with = "Option<bool>", extend("default" = false))]
+    all: Option<Value>,
     /// Only the connections that serve this page.
-    page_id: Option<String>,
+    #[schemars(with = "Option<String>")]
+    page_id: Option<Value>,
     /// What kind of message it is, for the application to know.
-    message_type: String,
-    /// Any JSON.
-    #[serde(default)]
-    payload: Value,
+    #[schemars(with = "String")]
+    message_type: Option<Value>,
+    /// Any JSON, passed on as it is written.
+    #[schemars(with = "Option<Value>")]
+    payload: Option<Box<RawValue>>,
 }
 
 /// How many sessions or pages were ended.
@@ -85,8 +94,9 @@ pub(super) struct Delivered {
 pub(super) type Done<T> = Result<Result<T, (Question, Deed)>, Error>;
 
 pub(super) fn close_session(methods: &Methods, asked: CloseSession) -> Done<Terminated> {
-    let CloseSession { session_id, filter, message, dry_run, all } = asked;
-    let session_id = &match Target::read(session_id, filter.as_deref(), all)? {
+    let (message, dry_run) = (string("message", asked.message)?, flag("dryRun", asked.dry_run.as_ref())?);
+    let (session_id, all) = (string("sessionId", asked.session_id)?, flag("all", asked.all.as_ref())?);
+    let session_id = &match Target::read(session_id, asked.filter.as_deref(), all)? {
         Target::One(id) => id,
         Target::Many(question) => return Ok(Err((question, Deed::Close { message, dry_run }))),
     };
@@ -115,8 +125,10 @@ pub(super) fn close_by_ids(
     live.filter(|session| is_such(session) && end(methods, session, words)).count()
 }
 
-pub(super) fn close_page(methods: &Methods, asked: &ClosePage) -> Done<Terminated> {
-    let ClosePage { session_id, page_id, message } = asked;
+pub(super) fn close_page(methods: &Methods, asked: ClosePage) -> Done<Terminated> {
+    let session_id = &needed_string("sessionId", asked.session_id)?;
+    let page_id = &needed_string("pageId", asked.page_id)?;
+    let message = string("message", asked.message)?;
     let words = message.as_deref().unwrap_or_default();
     let Some(session) = methods.session(session_id) else { return Err(no_session(session_id)) };
     match methods.registry.close_page(&session, page_id, words, methods.clock.now_ms()) {
@@ -127,9 +139,11 @@ pub(super) fn close_page(methods: &Methods, asked: &ClosePage) -> Done<Terminate
 }
 
 pub(super) fn send_message(methods: &Methods, asked: SendMessage) -> Done<Delivered> {
-    let SendMessage { session_id, filter, all, page_id, message_type, payload } = asked;
-    let text = control_message(&message_type, &payload).into();
-    let session_id = &match Target::read(session_id, filter.as_deref(), all)? {
+    let (session_id, all) = (string("sessionId", asked.session_id)?, flag("all", asked.all.as_ref())?);
+    let page_id = string("pageId", asked.page_id)?;
+    let message_type = needed_string("messageType", asked.message_type)?;
+    let text = control_message(&message_type, asked.payload.as_deref().unwrap_or(RawValue::NULL)).into();
+    let session_id = &match Target::read(session_id, asked.filter.as_deref(), all)? {
         Target::One(id) => id,
         Target::Many(question) => return Ok(Err((question, Deed::Send { page_id, text }))),
     };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json, value::RawValue};
 
 use super::{
+    listing::NoList,
     methods::Methods,
     rpc::Error,
     select::{Question, Selecting},
@@ -39,13 +40,16 @@ impl Target {
     ) -> Result<Self, Error> {
         let wrong = |message: &str| Err(Error::invalid_params(message));
         match (session_id, filter) {
+            (None, None) if all => {
+                wrong("all goes with a filter: if everybody is meant, say filter:{} and all:true")
+            }
             (None, None) => wrong("sessionId or filter is needed"),
             (Some(_), Some(_)) => wrong("sessionId and filter are both given; one of them is meant"),
             (Some(_), None) if all => wrong("all goes with a filter, not with sessionId"),
             (Some(id), None) => Ok(Self::One(id)),
             (None, Some(filter)) => {
                 let read = Filter::from_json(filter.get()).and_then(|read| Question::read(read, None, None));
-                let question = read.map_err(|error| Error::invalid_params(error.to_string()))?;
+                let question = read.map_err(NoList::from)?;
                 if question.is_everybody() && !all {
                     return wrong("an empty filter is everybody; if that is meant, say all:true as well");
                 }

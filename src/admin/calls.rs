@@ -1,13 +1,10 @@
-//! The methods by their names, and the two ways to give them parameters.
+//! The methods by their names.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use schemars::JsonSchema;
-use serde::{
-    Deserialize, Deserializer, Serialize,
-    de::{DeserializeOwned, MapAccess, SeqAccess, Visitor},
-};
-use serde_json::{Value, json, value::RawValue};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::{json, value::RawValue};
 
 use super::{
     actions::{self, Done},
@@ -16,6 +13,7 @@ use super::{
     listing::{self, ListSessions, Shape},
     methods::{Methods, SessionInfoFilters},
     nodes,
+    params::{arguments, as_given, object},
     rpc::{Error, Procedures},
     source::{Source, Workshop},
     stats,
@@ -48,8 +46,7 @@ impl Procedures for Methods {
             && let Err(lacks) = self.caller.must_have(scope)
         {
             if scope == Scope::Kick {
-                let asked = object(params).unwrap_or_default();
-                self.audit.note(&self.caller, method, asked, Err(&lacks.0));
+                self.audit.note(&self.caller, method, as_given(params), Err(&lacks.0));
             }
             return Err(lacks.into());
         }
@@ -70,7 +67,7 @@ impl Procedures for Methods {
                 Ok(Some(self.watches()?.begin(asked)?))
             }
             "unwatchSessions" => {
-                let UnwatchSessions { watch_id } = object(params)?;
+                let watch_id = object::<UnwatchSessions>(params)?.read()?;
                 if !self.watches()?.end(&watch_id) {
                     let shown = shown(&watch_id);
                     return Err(Error::new(Error::NOT_FOUND, format!("this socket has no watch {shown}")));
@@ -89,9 +86,7 @@ impl Procedures for Methods {
                 Ok(None)
             }
             "closeSession" => self.act(method, params, out, actions::close_session),
-            "closePage" => {
-                self.act(method, params, out, |methods, asked| actions::close_page(methods, &asked))
-            }
+            "closePage" => self.act(method, params, out, actions::close_page),
             "sendMessage" => self.act(method, params, out, actions::send_message),
             _ => {
                 let shown = shown(method);
@@ -140,9 +135,8 @@ impl Methods {
         out: &mut Vec<u8>,
         carry_out: impl FnOnce(&Self, T) -> Done<R>,
     ) -> Result<Option<Box<dyn Source>>, Error> {
-        // Read as it was written first: a member that comes twice would be one in a `Value`.
         let done = object(params).and_then(|asked| carry_out(self, asked));
-        let asked: Value = object(params).unwrap_or_default();
+        let asked = as_given(params);
         let done = done.and_then(|done| match done {
             Ok(result) => Ok(Ok(serde_json::to_value(result).unwrap_or_default())),
             // How many a filter picks tells of each session what it is asked for.
@@ -178,125 +172,4 @@ pub(super) fn needed(method: &str) -> Option<Scope> {
 /// Writes a result that is small.
 fn answer(out: &mut Vec<u8>, result: impl Serialize) -> Result<(), Error> {
     serde_json::to_writer(out, &result).map_err(|error| Error::new(Error::INTERNAL, error.to_string()))
-}
-
-/// The named parameters of a method that takes an object: `params` itself, or its only element.
-fn object<T: DeserializeOwned>(params: Option<&RawValue>) -> Result<T, Error> {
-    let text = params.map_or("{}", RawValue::get).trim();
-    let text = match text {
-        "null" => "{}",
-        list if list.starts_with('[') => {
-            let list: Vec<&RawValue> =
-                serde_json::from_str(list).map_err(|error| Error::invalid_params(error.to_string()))?;
-            match *list {
-                [] => "{}",
-                [object] => object.get(),
-                _ => return Err(Error::invalid_params("the parameters are one object")),
-            }
-        }
-        object => object,
-    };
-    if !text.starts_with('{') {
-        return Err(Error::invalid_params("the parameters are one object"));
-    }
-    serde_json::from_str(text).map_err(|error| Error::invalid_params(error.to_string()))
-}
-
-/// Text arguments by position or by name; absent and null are `None`.
-pub(super) fn arguments<const N: usize>(
-    params: Option<&RawValue>,
-    names: &[&str; N],
-) -> Result<[Option<String>; N], Error> {
-    let mut found = [const { None }; N];
-    let mut set = |at: usize, value: Value| match value {
-        Value::Null => Ok(()),
-        Value::String(text) => {
-            found[at] = Some(text);
-            Ok(())
-        }
-        other => Err(Error::invalid_params(format!(
-            "{} must be a string or null, not {}",
-            names[at],
-            kind(&other)
-        ))),
-    };
-    let params = params.map(|raw| serde_json::from_str(raw.get())).transpose();
-    match params.map_err(|error| Error::invalid_params(error.to_string()))? {
-        None | Some(Params::Absent) => {}
-        Some(Params::ByPosition(values)) => {
-            if values.len() > N {
-                let message = format!("at most {N} parameters: {}", names.join(", "));
-                return Err(Error::invalid_params(message));
-            }
-            values.into_iter().enumerate().try_for_each(|(at, value)| set(at, value))?;
-        }
-        Some(Params::ByName(values)) => {
-            let mut seen = Vec::new();
-            for (name, value) in values {
-                let Some(at) = names.iter().position(|known| *known == name) else {
-                    let shown = shown(&name);
-                    let message = format!("unknown parameter {shown}; known: {}", names.join(", "));
-                    return Err(Error::invalid_params(message));
-                };
-                if seen.contains(&at) {
-                    return Err(Error::invalid_params(format!("{name} is given twice")));
-                }
-                seen.push(at);
-                set(at, value)?;
-            }
-        }
-    }
-    Ok(found)
-}
-
-/// Parameters as they were written: names that come twice are kept, to be refused.
-enum Params {
-    Absent,
-    ByPosition(Vec<Value>),
-    ByName(Vec<(String, Value)>),
-}
-
-impl<'de> Deserialize<'de> for Params {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct AsWritten;
-        impl<'de> Visitor<'de> for AsWritten {
-            type Value = Params;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an array or an object")
-            }
-
-            fn visit_unit<E>(self) -> Result<Params, E> {
-                Ok(Params::Absent)
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<Params, A::Error> {
-                let mut found = Vec::new();
-                while let Some(value) = values.next_element()? {
-                    found.push(value);
-                }
-                Ok(Params::ByPosition(found))
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut values: A) -> Result<Params, A::Error> {
-                let mut found = Vec::new();
-                while let Some(entry) = values.next_entry()? {
-                    found.push(entry);
-                }
-                Ok(Params::ByName(found))
-            }
-        }
-        deserializer.deserialize_any(AsWritten)
-    }
-}
-
-pub(super) fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "an array",
-        Value::Object(_) => "an object",
-    }
 }

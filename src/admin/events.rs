@@ -44,7 +44,10 @@ pub(super) async fn stream(
     methods.caller.must_have(Scope::Read)?;
     let asked = read(methods.caller.view(), request.uri())?;
     if request.method() == Method::HEAD {
-        return Ok(as_events(ok("")));
+        // Of no length, as that of the stream: a body that is empty would be said to have none.
+        return Ok(as_events(
+            ok("").map(|_| Body::from_stream(stream::pending::<Result<Bytes, Unanswered>>())),
+        ));
     }
     let plane = &connection.plane;
     let place = plane.query_place()?;

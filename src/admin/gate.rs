@@ -97,12 +97,18 @@ fn find<'a>(tokens: &'a AdminTokens, brought: &Brought<'_>) -> Option<&'a AdminT
 }
 
 fn brought(headers: &HeaderMap) -> Result<Option<Brought<'_>>, Refusal> {
-    let bearer = bearer::find(headers, None)?.map(|token| Brought { name: None, token });
+    let several = || {
+        let message = "give one admin token, in one way: Authorization, X-Ignition-API-Token, or the subprotocol \
+                       headcount.bearer.<token>";
+        Refusal::new(StatusCode::BAD_REQUEST, "several_tokens", message)
+    };
+    // What is said there of several is meant for clients, who have other ways.
+    let bearer = bearer::find(headers, None).map_err(|_| several())?;
+    let bearer = bearer.map(|token| Brought { name: None, token });
     let mut lines = headers.get_all(IGNITION).iter();
     let Some(line) = lines.next() else { return Ok(bearer) };
     if bearer.is_some() || lines.next().is_some() {
-        let message = "give one admin token, in one way";
-        return Err(Refusal::new(StatusCode::BAD_REQUEST, "several_tokens", message));
+        return Err(several());
     }
     // A token has no colon. What has none at all is no name and token, and so no good one.
     let line = line.as_bytes();

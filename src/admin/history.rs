@@ -9,13 +9,14 @@ use axum::{
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde_json::{Value as Json, value::RawValue};
 
 use super::{
     describe::takes,
     http,
     listing::{self, DEFAULT_LIMIT, Items, NoList},
     methods::Methods,
+    params::{Wrong, kind, text, whole},
     rest,
     source::{Source, a_while},
     view::{Mask, View},
@@ -30,7 +31,7 @@ use crate::{
     },
 };
 
-/// The parameters of `getHistory`.
+/// The parameters of `getHistory`. Their types are checked by name.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct GetHistory {
@@ -38,12 +39,14 @@ pub(super) struct GetHistory {
     #[schemars(with = "Option<takes::EndedFilter>")]
     filter: Option<Box<RawValue>>,
     /// Only those that ended then or later.
-    from: Option<DateTime<Utc>>,
+    #[schemars(with = "Option<DateTime<Utc>>")]
+    from: Option<Json>,
     /// Only those that ended then or earlier.
-    to: Option<DateTime<Utc>>,
+    #[schemars(with = "Option<DateTime<Utc>>")]
+    to: Option<Json>,
     /// How many items are shown; -1 is all.
-    #[schemars(range(min = -1), extend("default" = DEFAULT_LIMIT))]
-    limit: Option<i64>,
+    #[schemars(with = "Option<i64>", range(min = -1), extend("default" = DEFAULT_LIMIT))]
+    limit: Option<Json>,
 }
 
 /// What is asked for: sessions that fit and ended from then to then, the newest first.
@@ -63,8 +66,23 @@ impl GetHistory {
     pub(super) fn read(self) -> Result<Asked, NoList> {
         let filter =
             self.filter.as_ref().map_or(Ok(Filter::default()), |raw| Filter::from_json(raw.get()))?;
-        Asked::new(filter, (self.from, self.to), self.limit)
+        let ended = (time("from", self.from)?, time("to", self.to)?);
+        Asked::new(filter, ended, whole("limit", self.limit)?)
     }
+}
+
+/// A time, as JSON has it.
+fn time(name: &str, value: Option<Json>) -> Result<Option<DateTime<Utc>>, Wrong> {
+    match value {
+        None | Some(Json::Null | Json::String(_)) => {
+            text(name, value)?.map(|text| read_time(name, &text)).transpose()
+        }
+        Some(other) => Err(Wrong(format!("{name} must be an RFC 3339 time, not {}", kind(&other)))),
+    }
+}
+
+fn read_time(name: &str, text: &str) -> Result<DateTime<Utc>, Wrong> {
+    text.parse().map_err(|_| Wrong(format!("{name} must be an RFC 3339 time, not {}", shown(text))))
 }
 
 impl Asked {
@@ -85,13 +103,7 @@ impl Asked {
         let (conditions, mut given) = rest::given::<Column>(uri, &["from", "to", "limit"])?;
         let filter = Filter::from_pairs(conditions).map_err(NoList::from)?;
         let mut time = |name: &str| {
-            let read = |value: String| {
-                let wrong = |_| {
-                    let shown = shown(&value);
-                    Refusal::bad_parameter(format!("{name} must be an RFC 3339 time, not {shown}"))
-                };
-                value.parse::<DateTime<Utc>>().map_err(wrong)
-            };
+            let read = |value: String| read_time(name, &value).map_err(NoList::from);
             given.remove(name).map(read).transpose()
         };
         let ended = (time("from")?, time("to")?);

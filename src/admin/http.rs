@@ -31,7 +31,7 @@ use super::{
 use crate::{
     config::tokens::Scope,
     edge::{
-        origin::{check_host, check_origin},
+        origin::{check_admin_origin, check_host},
         query::{Query, Unknown},
         refusal::{Refusal, json},
     },
@@ -108,7 +108,7 @@ async fn time(State(connection): State<Connection>, request: Request, next: Next
 async fn check(State(connection): State<Connection>, mut request: Request, next: Next) -> Answer {
     let config = &connection.plane.config;
     check_host(request.uri(), request.headers(), connection.local, &config.allowed_hosts)?;
-    check_origin(request.headers(), &config.allowed_origins)?;
+    check_admin_origin(request.headers(), &config.allowed_origins)?;
     // Whoever looks after the server needs no token to see that it is well.
     if !matches!(request.uri().path(), "/healthz" | "/readyz") {
         let caller = connection.plane.gate.identify(request.headers(), connection.peer)?;
@@ -232,18 +232,31 @@ fn is_json(headers: &HeaderMap) -> bool {
     essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
 }
 
-async fn not_found() -> Refusal {
+async fn not_found(request: Request) -> Refusal {
+    let path = request.uri().path();
+    if path == "/ws" || path.starts_with("/ws/") {
+        let message = "this is the admin plane: clients connect to the client plane, at /ws/{project}";
+        return Refusal::not_found(message);
+    }
     Refusal::not_found("there is nothing here; /api/v1/openapi.json and /asyncapi.json tell what there is")
 }
 
 async fn method_not_allowed(request: Request) -> Refusal {
     let path = request.uri().path();
-    Refusal::method_not_allowed(match path.trim_end_matches('/') {
+    let mut refusal = Refusal::method_not_allowed(match path.trim_end_matches('/') {
         "/query" => "GET, POST",
         "/api/v1/sessions" | "/data/perspective/api/v1/sessions" => "GET, HEAD, DELETE",
         _ if path.starts_with("/data/api/v1/designer/") => "DELETE",
         _ => "GET, HEAD",
-    })
+    });
+    // One session's path is the obvious one to delete.
+    let of_one =
+        [("/api/v1/sessions/", "/api/v1"), ("/data/perspective/api/v1/session/", "/data/perspective/api/v1")];
+    let of_one = of_one.into_iter().find(|(one, _)| path.starts_with(one));
+    if let (&Method::DELETE, Some((_, api))) = (request.method(), of_one) {
+        refusal.message.push_str(&format!("; sessions are ended by DELETE {api}/sessions?sessionId="));
+    }
+    refusal
 }
 
 pub(super) fn ok(body: impl Into<Bytes>) -> Response {

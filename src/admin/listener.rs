@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{Router, http::StatusCode};
 use hyper::server::conn::http1;
@@ -121,6 +121,13 @@ impl AdminPlane {
             () = self.gate.keep_tokens(read_again.clone()) => {}
             () = tls::keep(self.tls.as_ref(), read_again) => {}
         }
+    }
+
+    /// Has what administrators did written down to the end, if the disk takes it in time.
+    pub(crate) async fn finish_audit(&self) {
+        /// A disk that is well needs milliseconds; the end of the server does not wait for one that is not.
+        const FOR_THE_DISK: Duration = Duration::from_secs(2);
+        self.audit.flush(FOR_THE_DISK).await;
     }
 
     /// What this caller can ask.

@@ -12,7 +12,7 @@ use std::{sync::Arc, time::Instant};
 use futures::future::BoxFuture;
 
 pub(super) use self::{
-    asked::{Asked, DEFAULT_LIMIT, ListSessions, NoList, max_age, page, text, whole, written},
+    asked::{Asked, DEFAULT_LIMIT, ListSessions, NoList, max_age, page, written},
     shapes::{DESIGNER_KEYS, IgnitionMetadata, Items, Metadata, to_text},
 };
 use self::{
@@ -28,7 +28,10 @@ use super::{
     snapshots::{Key, Selects, Snapshot},
     source::{PART_BYTES, Source, a_while},
 };
-use crate::{config::tokens::Scope, session::text::shown};
+use crate::{
+    config::tokens::Scope,
+    session::{SessionScope, text::shown},
+};
 
 /// How a list is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -270,8 +273,12 @@ impl List {
         let (limit, offset) = (*limit, *offset);
         let metadata = match self.shape {
             Shape::Ndjson | Shape::Csv => return String::new(),
-            Shape::Ignition | Shape::Designers => {
-                to_text(&IgnitionMetadata { total, matching, limit, offset })
+            Shape::Ignition => to_text(&IgnitionMetadata { total, matching, limit, offset }),
+            Shape::Designers => {
+                let Methods { registry, clock, caller, .. } = &self.methods;
+                // Others are no designers, and whoever pages by `total` would never come to its end.
+                let designers = caller.view().live_of(SessionScope::Designer, registry, clock.now_ms());
+                to_text(&IgnitionMetadata { total: designers.max(matching), matching, limit, offset })
             }
             Shape::Json => {
                 let taken_at = self.methods.clock.rfc3339(begun.taken_ms);

@@ -2,8 +2,9 @@
 //!
 //! Asking: [`listener`] accepts, [`gate`] says who may ask, [`caller`] what they may do, [`view`] what they see, and
 //! [`methods`] is what one caller's questions are answered from. [`http`] has the paths: [`rest`] those of sessions,
-//! [`ignition`] those of Ignition, [`events`] a watch as a stream, [`query_socket`] the WebSocket; [`accept`] picks
-//! the form that a client likes best. [`rpc`] is JSON-RPC, pure text in and text out, and [`calls`] has its methods.
+//! [`ignition`] those of Ignition, [`events`] a watch as a stream, [`query_socket`] the WebSocket, whose peer
+//! [`silence`] finds gone; [`accept`] picks the form that a client likes best. [`rpc`] is JSON-RPC, pure text in and text out, [`calls`] has its methods, and
+//! [`params`] reads what they are given.
 //!
 //! What is asked: [`infos`] is the plain array, [`listing`] lists, [`single`] one session, [`history`] what has been,
 //! [`watch`] what is told from then on, [`stats`] and [`metrics`] how much of it all there is, [`nodes`] which servers
@@ -35,12 +36,14 @@ mod listing;
 mod methods;
 mod metrics;
 mod nodes;
+mod params;
 mod process;
 mod query_socket;
 mod rest;
 mod rpc;
 mod select;
 mod sharing;
+mod silence;
 mod single;
 mod snapshots;
 mod source;

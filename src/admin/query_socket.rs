@@ -1,12 +1,13 @@
 //! The query socket: JSON-RPC over a WebSocket, one request or batch a text message.
 
-use std::{future::Future, io};
+use std::{future::Future, io, time::Duration};
 
 use axum::{
     body::Body,
     extract::{Extension, Request, State},
     response::Response,
 };
+use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
@@ -32,6 +33,7 @@ use super::{
     http::Connection,
     methods::Methods,
     rpc::{self, Error},
+    silence::{Found, Heard, Silence},
     source::Unanswered,
     watch::Told,
 };
@@ -99,6 +101,7 @@ async fn serve<S>(
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let max = config.max_request_bytes.saturating_mul(HARD_LIMIT_FACTOR);
+    let stream = Heard::new(stream);
     let mut socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(socket_limits(max))).await;
     let answering = answer_all(&mut socket, config, methods);
     let ended = tokio::select! {
@@ -126,7 +129,7 @@ async fn serve<S>(
 }
 
 async fn answer_all<S>(
-    socket: &mut WebSocketStream<S>,
+    socket: &mut WebSocketStream<Heard<S>>,
     config: &AdminConfig,
     methods: &Methods,
 ) -> Result<(), tungstenite::Error>
@@ -134,12 +137,25 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let max = config.max_request_bytes;
+    let mut silence = Silence::new(config.heartbeat);
     loop {
         // Whatever is begun is finished before there is a look at what is next, so nothing is told of a watch before its
-        // answer. What has something to say takes turns with what asks.
-        let message = tokio::select! {
-            message = socket.next() => message,
-            told = told(methods) => {
+        // answer.
+        let next = tokio::select! {
+            biased; // What came is read before anybody is taken for gone.
+            next = next(socket, methods) => next,
+            () = silence.lasts() => {
+                match silence.look(socket.get_ref().at()) {
+                    Found::Peer => {}
+                    Found::Silence => socket.send(Message::Ping(Bytes::new())).await?,
+                    Found::Nobody => return Err(gone(config.heartbeat)),
+                }
+                continue;
+            }
+        };
+        let message = match next {
+            Next::Message(message) => message,
+            Next::Told(told) => {
                 send(socket, told).await?;
                 continue;
             }
@@ -157,6 +173,31 @@ where
         };
         socket.send(Message::text(to_text(refused))).await?;
     }
+}
+
+/// What a query socket goes on with.
+enum Next {
+    /// The administrator has said this, or has ended the stream.
+    Message(Option<Result<Message, tungstenite::Error>>),
+    /// A watch has this to say.
+    Told(Told),
+}
+
+/// What comes next: what has something to say takes turns with what asks. Cancel safe.
+async fn next<S>(socket: &mut WebSocketStream<S>, methods: &Methods) -> Next
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    tokio::select! {
+        message = socket.next() => Next::Message(message),
+        told = told(methods) => Next::Told(told),
+    }
+}
+
+/// Nobody is left to be told why, as with a client that fell silent.
+fn gone(beat: Duration) -> tungstenite::Error {
+    let message = format!("nothing came for {:?}, although it was asked for", beat * 5 / 2);
+    io::Error::new(io::ErrorKind::TimedOut, message).into()
 }
 
 /// What the watches of this socket have to say next.

@@ -27,7 +27,7 @@ use crate::{
     session::{
         Session,
         filter::{Field, Filter},
-        text::shown,
+        text::{clean, shown},
     },
 };
 
@@ -93,6 +93,7 @@ pub(super) fn given<F: Field>(uri: &Uri, parameters: &[&str]) -> Result<Given, R
             }
             given.insert(name, value);
         } else if is_condition::<F>(&name) {
+            refuse_list(&name, &value)?;
             conditions.push((name, value));
         } else {
             return Err(Refusal::bad_parameter(unknown::<F>(&name, parameters)));
@@ -100,6 +101,20 @@ pub(super) fn given<F: Field>(uri: &Uri, parameters: &[&str]) -> Result<Given, R
     }
     given.retain(|_, value| !value.is_empty());
     Ok((conditions, given))
+}
+
+/// A list with commas would be one value, and find nobody without a word. A name may well have a comma, which `eq` finds.
+fn refuse_list(name: &str, value: &str) -> Result<(), Refusal> {
+    let Some((field, (first, rest))) = name.strip_suffix("[in]").zip(value.split_once(',')) else {
+        return Ok(());
+    };
+    let [field, first, second] = [field, first, rest.split(',').next().unwrap_or_default()]
+        .map(|text| clean(text).chars().take(64).collect::<String>());
+    let message = format!(
+        "{field}[in] takes one value each time: {field}[in]={first}&{field}[in]={second}; a value that has a comma is \
+         asked for with {field}[eq]"
+    );
+    Err(Refusal::bad_parameter(message))
 }
 
 /// A question as it is read, and how it was written.

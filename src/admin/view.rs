@@ -7,7 +7,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use crate::{
     config::tokens::{AdminToken, Scope},
-    session::{Glob, Registry, Who, network_of},
+    session::{CensusOf, Glob, Registry, SessionScope, State, Who, network_of},
 };
 
 /// What a caller sees of all that there is; callers of equal views see the same.
@@ -72,6 +72,14 @@ impl View {
     /// How many live sessions are seen.
     pub(super) fn live(&self, registry: &Registry) -> usize {
         self.project().map_or_else(|| registry.len(), |project| registry.len_in(project))
+    }
+
+    /// How many of them are of this scope.
+    pub(super) fn live_of(&self, scope: SessionScope, registry: &Registry, now_ms: u64) -> usize {
+        let of = self.project().map_or(CensusOf::Everybody, CensusOf::Project);
+        let census = registry.census(of, now_ms);
+        let live: u64 = State::ALL.map(|state| census.live_in(scope, state)).into_iter().sum();
+        usize::try_from(live).unwrap_or(usize::MAX)
     }
 
     /// What is left of a filter of projects; `None` is nothing.

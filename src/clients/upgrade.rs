@@ -87,7 +87,8 @@ pub(super) fn answer<B>(
             return Err(Refusal::draining());
         }
         let Some(project) = project_of(path) else {
-            let message = "there is nothing here: connect a WebSocket to /ws/{project}";
+            let message = "there is nothing here: this is the client plane, connect a WebSocket to /ws/{project}; \
+                           administrators ask the admin plane, at /query and /api/v1";
             return Err(Refusal::not_found(message));
         };
         let mut switching = Switching::for_request(request)?;

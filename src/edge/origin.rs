@@ -7,7 +7,7 @@ use http::{HeaderMap, StatusCode, Uri, header, uri::Authority};
 
 use super::refusal::Refusal;
 
-/// Refuses a browser's request that comes from another host's page, unless its origin is on the list.
+/// Refuses a browser's request to the client plane that comes from another host's page, unless its origin is on the list.
 ///
 /// A missing `Origin` is a client that is no browser. `null` never matches.
 ///
@@ -15,6 +15,20 @@ use super::refusal::Refusal;
 ///
 /// 403, naming the origin and the way to allow it.
 pub(crate) fn check_origin(headers: &HeaderMap, allowed: &[String]) -> Result<(), Refusal> {
+    check_origin_by(headers, allowed, "--allowed-origins")
+}
+
+/// The same to the admin plane, which has a list of its own.
+///
+/// # Errors
+///
+/// Likewise.
+pub(crate) fn check_admin_origin(headers: &HeaderMap, allowed: &[String]) -> Result<(), Refusal> {
+    check_origin_by(headers, allowed, "--admin-allowed-origins")
+}
+
+/// By the list of this setting.
+fn check_origin_by(headers: &HeaderMap, allowed: &[String], setting: &str) -> Result<(), Refusal> {
     let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
     let text = origin.to_str().unwrap_or_default();
     let listed = || allowed.iter().any(|entry| entry.eq_ignore_ascii_case(text));
@@ -25,12 +39,16 @@ pub(crate) fn check_origin(headers: &HeaderMap, allowed: &[String]) -> Result<()
             return Ok(());
         }
     }
-    let shown: String = text.chars().take(200).collect();
-    Err(Refusal::new(
-        StatusCode::FORBIDDEN,
-        "origin_not_allowed",
-        format!("pages from origin {shown:?} may not connect; --allowed-origins names those that may"),
-    ))
+    let message = if text == "null" {
+        // A file, a sandboxed frame, a redirect: it could be anybody's, so no list can name it.
+        "pages without an origin of their own (Origin: null) may not connect, and cannot be allowed; serve the page \
+         from a host"
+            .to_owned()
+    } else {
+        let shown: String = text.chars().take(200).collect();
+        format!("pages from origin {shown:?} may not connect; {setting} names those that may")
+    };
+    Err(Refusal::new(StatusCode::FORBIDDEN, "origin_not_allowed", message))
 }
 
 /// Refuses a request whose `Host` is not ours: an address of the listener, `localhost`, or on the list.
@@ -125,6 +143,22 @@ mod tests {
     #[test]
     fn null_stays_out_even_when_somebody_lists_it() {
         assert!(check_origin(&headers("plant", Some("null")), &["null".to_owned()]).is_err());
+    }
+
+    #[test]
+    fn a_refused_page_is_told_the_list_of_its_plane_and_a_null_one_that_none_helps() {
+        let said = |check: fn(&HeaderMap, &[String]) -> Result<(), Refusal>, origin: &str| {
+            check(&headers("plant", Some(origin)), &[]).unwrap_err().message
+        };
+        for (check, names) in [
+            (check_origin as fn(&_, &_) -> _, "; --allowed-origins"),
+            (check_admin_origin, "; --admin-allowed-origins"),
+        ] {
+            let message = said(check, "https://evil.example");
+            assert!(message.contains(names) && message.contains("https://evil.example"), "{message}");
+            let message = said(check, "null");
+            assert!(message.contains("cannot be allowed") && !message.contains("--"), "{message}");
+        }
     }
 
     #[track_caller]

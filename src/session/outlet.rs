@@ -2,6 +2,7 @@ use std::{fmt::Debug, sync::Arc};
 
 use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 use super::{EndReason, presence::Link};
 
@@ -83,13 +84,13 @@ pub enum FromAdministrator<'a> {
     Message {
         /// What kind of message it is, for the application to know.
         message_type: &'a str,
-        /// Any JSON.
-        payload: &'a serde_json::Value,
+        /// Any JSON, as the administrator wrote it.
+        payload: &'a RawValue,
     },
 }
 
 /// An administrator's message as its client gets it (PROTOCOL 2.5, `message`).
-pub fn control_message(message_type: &str, payload: &serde_json::Value) -> String {
+pub fn control_message(message_type: &str, payload: &RawValue) -> String {
     let message = FromAdministrator::Message { message_type, payload };
     serde_json::to_string(&message).expect("text and JSON are JSON")
 }

@@ -58,6 +58,14 @@ fn every_action_and_every_refused_one_is_in_the_audit_log() {
     std::fs::rename(&audit.0, &moved.0).unwrap();
     call(&server, &kicker, "closeSession", &close);
     assert_eq!(lines(1)[0]["result"], json!({"terminated": 1}));
+    // In the program's own log: words for a person, where values of Rust stood, `None` and all.
+    let (_, said) = server.terminate();
+    let acted: Vec<_> = said.lines().filter(|line| line.contains("an administrator acted")).collect();
+    assert_eq!(acted.len(), 4, "{said}");
+    assert!(acted[0].contains(r#"error="the token reader has not the scope kick""#), "{said}");
+    assert!(acted[1].contains(r#"target={"messageType":"m","sessionId":"x"}"#), "{said}");
+    assert!(acted[3].ends_with(r#"words="bye\n" result={"terminated":1}"#), "{said}");
+    assert!(!said.contains("None") && !said.contains("Some("), "{said}");
 }
 
 #[test]

@@ -76,7 +76,8 @@ fn a_bad_upgrade_is_refused_with_the_parameter_and_its_limit() {
         ("/", 404, "not_found", "/ws/{project}"),
         ("/ws", 404, "not_found", "/ws/{project}"),
         ("/ws/a/b", 404, "not_found", "/ws/{project}"),
-        ("/query", 404, "not_found", "/ws/{project}"),
+        ("/query", 404, "not_found", "this is the client plane, connect a WebSocket to /ws/{project}"),
+        ("/api/v1/sessions", 404, "not_found", "administrators ask the admin plane"),
     ]
     .map(|(target, status, code, message): (&str, u16, &str, &str)| {
         (target.to_owned(), status, code, message.to_owned())
@@ -425,5 +426,58 @@ fn a_request_is_answered_alike_however_it_comes() {
         std::thread::sleep(std::time::Duration::from_millis(20));
         let in_pieces = crate::harness::exchange_over(&mut stream, rest);
         assert_eq!(told(at_once), told(in_pieces), "{head}");
+    }
+}
+
+/// What was wrong with a parameter was told with a line and a column, and without its name.
+#[test]
+fn a_bad_parameter_of_a_method_is_named_with_what_it_must_be() {
+    let server = Server::start(&[]);
+    let mut socket = RawSocket::open(server.admin, "/query");
+    for (method, params, says) in [
+        ("getHistory", r#"{"from":"x"}"#, r#"from must be an RFC 3339 time, not "x""#),
+        ("getHistory", r#"{"to":5}"#, "to must be an RFC 3339 time, not a number"),
+        ("getHistory", r#"{"limit":"5"}"#, "limit must be a whole number, not a string"),
+        ("getHistory", r#"{"filter":1}"#, "filter must be a JSON object of conditions"),
+        ("closeSession", r#"{"sessionId":["d1"]}"#, "sessionId must be a string or null, not an array"),
+        (
+            "closeSession",
+            r#"{"sessionId":"d1","dryRun":"yes"}"#,
+            "dryRun must be true or false, not a string",
+        ),
+        ("closeSession", r#"{"filter":{},"all":1}"#, "all must be true or false, not a number"),
+        (
+            "closeSession",
+            r#"{"sessionId":"d1","message":{}}"#,
+            "message must be a string or null, not an object",
+        ),
+        ("closeSession", r#"{"all":true}"#, "say filter:{} and all:true"),
+        ("closeSession", r#"{"filter":{"uptime[gt]":1e400}}"#, "filter must be a JSON object of conditions"),
+        ("closePage", r#"{"sessionId":"d1"}"#, "pageId is needed"),
+        ("closePage", r#"{"sessionId":"d1","pageId":true}"#, "pageId must be a string, not a boolean"),
+        ("sendMessage", r#"{"sessionId":"d1"}"#, "messageType is needed"),
+        (
+            "sendMessage",
+            r#"{"sessionId":"d1","messageType":5}"#,
+            "messageType must be a string, not a number",
+        ),
+        (
+            "sendMessage",
+            r#"{"sessionId":"d1","messageType":"m","x":1}"#,
+            r#"unknown parameter "x"; known: sessionId, filter, all, pageId, messageType, payload"#,
+        ),
+        ("unwatchSessions", r#"{"watchId":1}"#, "watchId must be a string, not a number"),
+        ("unwatchSessions", "{}", "watchId is needed"),
+        ("listSessions", r#"{"limit":1e400}"#, "limit cannot be read: number out of range"),
+        ("getStats", r#"{"project":"p"}"#, r#"unknown parameter "project"; known: none"#),
+        ("getSessionInfo", "[1e400]", "usernameFilter cannot be read: number out of range"),
+    ] {
+        let request = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#);
+        socket.send(TEXT, request.as_bytes());
+        let answer: serde_json::Value = serde_json::from_slice(&socket.receive().unwrap().1).unwrap();
+        let message = answer["error"]["message"].as_str().unwrap_or_else(|| panic!("{params}: {answer}"));
+        assert_eq!(answer["error"]["code"], -32602, "{params}: {message}");
+        assert!(message.contains(says), "{params}: {message}");
+        assert!(!message.contains("column"), "{params}: {message}");
     }
 }

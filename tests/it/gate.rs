@@ -52,6 +52,12 @@ fn with_tokens_everything_but_health_needs_one() {
     }
     let (status, answer) = session_info(&server, &(bearer(&token) + &ignition("grafana", &token)));
     assert_eq!((status, &answer["error"]["code"]), (400, &json!("several_tokens")));
+    // A parameter of the client plane was named here, which the admin plane has not.
+    let offered = format!("{}Sec-WebSocket-Protocol: headcount.bearer.{token}\r\n", bearer(&token));
+    let twice = request(server.admin, "GET", "/query", &(UPGRADE.to_owned() + &offered), "");
+    assert_eq!((twice.status, &*twice.error().0), (400, "several_tokens"));
+    let said = twice.error().1;
+    assert!(said.contains("X-Ignition-API-Token") && !said.contains("access_token"), "{said}");
     // A page of another site gets nothing, whatever it brings.
     assert_eq!(session_info(&server, &(bearer(&token) + "Origin: https://evil.example\r\n")).0, 403);
 }

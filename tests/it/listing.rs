@@ -228,7 +228,7 @@ fn what_is_wrong_is_named_with_what_would_be_right() {
         assert!(refused.error().1.contains(says), "{query}: {}", refused.body);
     }
     for (params, says) in [
-        (json!({"nope": 1}), "unknown field `nope`, expected one of `filter`"),
+        (json!({"nope": 1}), "unknown parameter \"nope\"; known: filter, search"),
         (json!({"limit": "x"}), "limit must be a whole number, not a string"),
         (json!({"fields": "id"}), "fields must be an array of names"),
         (json!({"filter": {"username[gt]": "x"}}), "gt does not fit username"),
@@ -344,7 +344,14 @@ fn tools_for_ignition_find_what_they_know() {
             r#"{"items":[{"id":"d-1","user":"zoe","project":"q","address":"127.0.0.1","uptime":"#
         )
     );
-    assert_eq!(designers["metadata"]["matching"], 1);
+    // Of all three sessions, whose number tools paged by.
+    assert_eq!(designers["metadata"], json!({"total": 1, "matching": 1, "limit": 100, "offset": 0}));
+    let in_order = read("/data/api/v1/designers?sortBy=asc(id)&limit=0");
+    assert_eq!(in_order["metadata"], json!({"total": 1, "matching": 1, "limit": 0, "offset": 0}));
+    let none = read("/data/api/v1/designers?user=x");
+    assert_eq!(none["error"]["code"], "bad_parameter");
+    let none = read("/data/api/v1/designers?username=x");
+    assert_eq!(none["metadata"], json!({"total": 1, "matching": 0, "limit": 100, "offset": 0}));
     assert_eq!(read("/data/vision/api/v1/clients")["items"], json!([]));
     let delete = |target: &str| request(server.admin, "DELETE", target, "", "");
     let bob = server.rows("usernameFilter=bob")[0]["id"].as_str().unwrap().to_owned();

@@ -369,6 +369,33 @@ fn a_message_reaches_those_who_understand_it_and_is_undeliverable_to_others() {
     assert_eq!(send(&plain, Value::Null)["result"], json!({"delivered": 0, "undeliverable": 1}));
 }
 
+/// Large numbers came rounded, keys in another order, and of equal ones the last alone.
+#[test]
+fn a_payload_arrives_byte_for_byte_as_it_was_given() {
+    let server = Server::start(&[]);
+    let (mut socket, welcome) = speaker(&server, "/ws/p?username=ann");
+    let target = welcome["sessionId"].as_str().unwrap();
+    for payload in [
+        "12345678901234567890123",
+        "0.1000000000000000055511151231257827",
+        "1e400",
+        r#"{"b":1,"a":2, "b" : [ 1.0,-0 ]}"#,
+        r#""\u00e9 \/ é""#,
+        "null",
+    ] {
+        let request = format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"sendMessage",
+                "params":{{"payload": {payload} ,"sessionId":"{target}","messageType":"m"}}}}"#
+        );
+        let json = "Content-Type: application/json\r\n";
+        let answer = crate::harness::request(server.admin, "POST", "/query", json, &request).body;
+        assert!(answer.contains(r#""delivered":1"#), "{payload}: {answer}");
+        let (_, text) = socket.receive().unwrap();
+        let expected = format!(r#"{{"headcount":"message","messageType":"m","payload":{payload}}}"#);
+        assert_eq!(String::from_utf8_lossy(&text), expected);
+    }
+}
+
 #[test]
 fn a_client_that_does_not_read_is_ended_and_nobody_else_notices() {
     let server = Server::start(&["--max-send-buffer-bytes", "64KiB"]);

@@ -272,6 +272,25 @@ fn a_bad_http_request_is_told_what_is_wrong() {
         ("GET", "/query", 426, "upgrade_required", "WebSocket"),
         ("GET", "/nope", 404, "not_found", "/api/v1/openapi.json"),
         ("GET", "/api/v1/session-info/", 404, "not_found", "there is nothing here"),
+        ("GET", "/ws/p", 404, "not_found", "this is the admin plane: clients connect to the client plane"),
+        ("GET", "/ws", 404, "not_found", "this is the admin plane"),
+        ("DELETE", "/api/v1/sessions/x", 405, "method_not_allowed", "DELETE /api/v1/sessions?sessionId="),
+        (
+            "DELETE",
+            "/data/perspective/api/v1/session/x",
+            405,
+            "method_not_allowed",
+            "DELETE /data/perspective/api/v1/sessions?sessionId=",
+        ),
+        (
+            "GET",
+            "/api/v1/sessions?username[in]=billy,eng",
+            400,
+            "bad_parameter",
+            "username[in]=billy&username[in]=eng",
+        ),
+        ("GET", "/api/v1/events?id[in]=a,b", 400, "bad_parameter", "id[in]=a&id[in]=b"),
+        ("GET", "/api/v1/history?id[in]=a,b", 400, "bad_parameter", "id[eq]"),
         ("POST", "/api/v1/session-info", 405, "method_not_allowed", "GET, HEAD"),
         ("DELETE", "/query", 405, "method_not_allowed", "GET, POST"),
         ("PUT", "/readyz", 405, "method_not_allowed", "GET, HEAD"),
@@ -324,6 +343,9 @@ fn no_page_that_an_operator_happens_to_visit_gets_an_answer() {
     assert_eq!(upgrade("Origin: https://portal.plant\r\n"), 101);
     // The pages of clients are not those of administrators.
     assert_eq!(upgrade("Origin: https://hmi.plant\r\n"), 403);
+    // The list of this plane is named, not that of the clients'.
+    let refused = request(server.admin, "GET", info, "Origin: https://hmi.plant\r\n", "").error().1;
+    assert!(refused.contains("; --admin-allowed-origins"), "{refused}");
     assert_eq!(status("GET", info, "Host: localhost:9\r\n"), 200);
     assert_eq!(status("GET", info, "Host: admin.plant\r\n"), 200);
     assert_eq!(status("GET", info, "Host: admin.plant\r\nOrigin: http://admin.plant\r\n"), 200);

@@ -1,11 +1,13 @@
-//! PROTOCOL 2.4: connections that are dead without the server knowing, and a server that was dead itself.
+//! PROTOCOL 2.4 and 3.1: connections that are dead without the server knowing, and a server that was dead itself.
 
 use std::{thread, time::Duration};
 
+use headcount::config::AdminConfig;
 use serde_json::json;
 
 use crate::{
-    harness::{PING, PONG, RawSocket, Server, TEXT},
+    crowd::Crowded,
+    harness::{PATIENCE, PING, PONG, RawSocket, Server, TEXT, UPGRADE, eventually, request},
     lives::{close, history, speaker},
 };
 
@@ -70,4 +72,32 @@ fn a_server_that_stood_still_loses_nobody_and_reads_what_came() {
     // And whoever is silent from then on is found as before.
     server.empties();
     assert!(history(&server, 40).iter().all(|ended| ended["reason"] == "lost"));
+}
+
+/// Administrators whose machine was switched off kept their places: at the cap every newcomer got 503, for ever.
+#[test]
+fn an_administrator_who_is_gone_without_a_word_leaves_the_place_and_who_answers_pings_stays() {
+    const BEAT: Duration = Duration::from_millis(400);
+    let admin = AdminConfig { max_query_sockets: 2, heartbeat: BEAT, ..AdminConfig::default() };
+    let server = Crowded::start(1, admin);
+    let (mut gone, mut alive) =
+        (RawSocket::open(server.admin, "/query"), RawSocket::open(server.admin, "/query"));
+    let upgrade = || request(server.admin, "GET", "/query", UPGRADE, "").status;
+    assert_eq!(upgrade(), 503, "both places are taken");
+    // Twice as long as whoever does not answer may be silent.
+    for _ in 0..5 {
+        let (opcode, payload) = alive.receive_any().expect("a ping");
+        assert_eq!(opcode, PING);
+        alive.send(PONG, &payload);
+    }
+    eventually("a free place", || match upgrade() {
+        101 => Ok(()),
+        status => Err(status),
+    });
+    assert_eq!(gone.receive_any().map(|(opcode, _)| opcode), Some(PING));
+    assert_eq!(gone.receive_any(), None, "cut without a close frame");
+    alive.send(TEXT, br#"{"jsonrpc":"2.0","id":1,"method":"unwatchSessions","params":{"watchId":"w1"}}"#);
+    let (opcode, answer) = alive.receive().expect("an answer");
+    assert!(opcode == TEXT && String::from_utf8_lossy(&answer).contains("-32002"));
+    assert!(BEAT * 20 < PATIENCE);
 }

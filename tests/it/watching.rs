@@ -200,7 +200,7 @@ fn what_cannot_be_watched_says_why() {
     for (params, code, says) in [
         (json!({"intervalMs": 50}), -32602, "intervalMs must be 100 to 60000, not 50"),
         (json!({"filter": {"nope": 1}}), -32602, "unknown field"),
-        (json!({"sortBy": "asc(id)"}), -32602, "unknown field `sortBy`"),
+        (json!({"sortBy": "asc(id)"}), -32602, "unknown parameter \"sortBy\""),
     ] {
         let refused = call(&mut socket, "watchSessions", &params)["error"].clone();
         assert_eq!(refused["code"], code);
@@ -577,6 +577,7 @@ fn events_tell_what_a_watch_does() {
     let mut client = designer(&server, "d1");
     let head = request(server.admin, "HEAD", "/api/v1/events", "", "");
     assert_eq!((head.status, head.header("content-type")), (200, Some("text/event-stream")));
+    assert_eq!(head.header("content-length"), None, "the answer to GET has no length, least of all 0");
     let evil = request(server.admin, "GET", "/api/v1/events", "Origin: https://evil.example\r\n", "");
     assert_eq!(evil.status, 403);
     let mut events = Events::open(&server, "intervalMs=100&id[sw]=d&search=P1", "");

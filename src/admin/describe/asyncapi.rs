@@ -159,7 +159,8 @@ impl Gathered {
             "address": "/query",
             "title": "JSON-RPC 2.0",
             "description": "One request, or a batch of at most 50, a text message. The answers come in the order of \
-                            the requests; one of any size is one message, in several frames if it is large.",
+                            the requests; one of any size is one message, in several frames if it is large. A socket that is \
+                            silent is pinged, and cut if no pong comes.",
             "servers": [{"$ref": "#/servers/admin"}],
             "messages": references,
             "bindings": {"ws": {"method": "GET", "bindingVersion": "0.1.0"}},

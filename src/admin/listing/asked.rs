@@ -7,7 +7,14 @@ use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 
 use crate::{
-    admin::{caller::Lacks, calls::kind, describe::takes, item::Fields, rpc::Error, select::Question},
+    admin::{
+        caller::Lacks,
+        describe::takes,
+        item::Fields,
+        params::{Wrong, text, whole, without_place},
+        rpc::Error,
+        select::Question,
+    },
     config::MAX_SNAPSHOT_AGE,
     session::filter::{Filter, Invalid},
 };
@@ -81,7 +88,13 @@ impl From<Lacks> for NoList {
 
 impl From<Invalid> for NoList {
     fn from(error: Invalid) -> Self {
-        Self::Invalid(error.to_string())
+        Self::Invalid(without_place(&error.to_string()).to_owned())
+    }
+}
+
+impl From<Wrong> for NoList {
+    fn from(Wrong(message): Wrong) -> Self {
+        Self::Invalid(message)
     }
 }
 
@@ -144,25 +157,6 @@ pub(in crate::admin) fn page(limit: i64, offset: i64) -> Result<(i64, usize), No
 pub(in crate::admin) fn max_age(ms: i64) -> Result<Duration, NoList> {
     let age = u64::try_from(ms).map(Duration::from_millis).ok().filter(|age| *age <= MAX_SNAPSHOT_AGE);
     age.ok_or_else(|| NoList::Invalid(format!("maxAgeMs must be 0 to {}", MAX_SNAPSHOT_AGE.as_millis())))
-}
-
-pub(in crate::admin) fn text(name: &str, value: Option<Value>) -> Result<Option<String>, NoList> {
-    match value {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text).filter(|text| !text.is_empty())),
-        Some(other) => Err(NoList::Invalid(format!("{name} must be a string or null, not {}", kind(&other)))),
-    }
-}
-
-pub(in crate::admin) fn whole(name: &str, value: Option<Value>) -> Result<Option<i64>, NoList> {
-    let Some(value) = value.filter(|value| !value.is_null()) else { return Ok(None) };
-    match value.as_i64() {
-        Some(number) => Ok(Some(number)),
-        None if value.is_number() => {
-            Err(NoList::Invalid(format!("{name} must be a whole number, not {value}")))
-        }
-        None => Err(NoList::Invalid(format!("{name} must be a whole number, not {}", kind(&value)))),
-    }
 }
 
 fn names(value: Option<Value>) -> Result<Fields, NoList> {

@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use super::{super::calls::arguments, *};
+use super::{super::params::arguments, *};
 
 /// Stands for all methods: answers with its parameters, or fails.
 #[derive(Clone)]

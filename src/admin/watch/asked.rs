@@ -9,7 +9,8 @@ use serde_json::{Value, value::RawValue};
 use crate::{
     admin::{
         describe::takes,
-        listing::{NoList, text, whole, written},
+        listing::{NoList, written},
+        params::{Wrong, needed_string, text, whole},
         select::Question,
         view::View,
     },
@@ -41,12 +42,13 @@ pub(in crate::admin) struct WatchSessions {
     interval_ms: Option<Value>,
 }
 
-/// The parameters of `unwatchSessions`.
+/// The parameters of `unwatchSessions`. Its type is checked by name.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(in crate::admin) struct UnwatchSessions {
     /// The watch that ends.
-    pub(in crate::admin) watch_id: String,
+    #[schemars(with = "String")]
+    watch_id: Option<Value>,
 }
 
 /// What is to be watched, and how often watchers are told.
@@ -73,6 +75,17 @@ impl Asked {
         interval: Duration,
     ) -> Self {
         Self { question, key: Key { written, view: view.clone(), interval } }
+    }
+}
+
+impl UnwatchSessions {
+    /// The id of the watch.
+    ///
+    /// # Errors
+    ///
+    /// There is none.
+    pub(in crate::admin) fn read(self) -> Result<String, Wrong> {
+        needed_string("watchId", self.watch_id)
     }
 }
 
