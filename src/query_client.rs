@@ -8,7 +8,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use futures::{SinkExt, StreamExt};
 use serde::{
-    Deserialize,
+    Deserialize, Serialize,
     de::{DeserializeOwned, IgnoredAny},
 };
 use serde_json::{Value, json};
@@ -277,15 +277,33 @@ impl QueryClient {
         id: &str,
         page: Option<&str>,
         message_type: &str,
-        payload: &Value,
+        payload: &impl Serialize,
     ) -> Result<bool, QueryError> {
-        let params =
-            json!({"sessionId": id, "pageId": page, "messageType": message_type, "payload": payload});
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct SendMessage<'a, P> {
+            session_id: &'a str,
+            page_id: Option<&'a str>,
+            message_type: &'a str,
+            payload: &'a P,
+        }
+        let params = SendMessage { session_id: id, page_id: page, message_type, payload };
         let answer: Value = self.call("sendMessage", &params).await?;
         Ok(answer["delivered"].as_u64() > Some(0))
     }
 
-    async fn call<T: DeserializeOwned>(&mut self, method: &str, params: &Value) -> Result<T, QueryError> {
+    async fn call<T: DeserializeOwned>(
+        &mut self,
+        method: &str,
+        params: &impl Serialize,
+    ) -> Result<T, QueryError> {
+        #[derive(Serialize)]
+        struct Request<'a, P> {
+            jsonrpc: &'a str,
+            id: u64,
+            method: &'a str,
+            params: &'a P,
+        }
         #[derive(Deserialize)]
         struct Response<T> {
             id: Option<u64>,
@@ -300,10 +318,10 @@ impl QueryClient {
         }
         self.last_id += 1;
         let id = self.last_id;
-        let request = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
+        let request = Request { jsonrpc: "2.0", id, method, params };
+        let request = serde_json::to_string(&request).map_err(garbled)?;
         let exchange = async {
-            let request = Message::text(request.to_string());
-            self.socket.send(request).await.map_err(|error| self.broken(error.to_string()))?;
+            self.socket.send(Message::text(request)).await.map_err(|error| self.broken(error.to_string()))?;
             loop {
                 let text = self.receive().await?;
                 let response: Response<T> = serde_json::from_str(&text).map_err(garbled)?;

@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, IsTerminal, Write};
 
 use clap::Args;
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 
 use super::{Failure, Outcome, admin::AdminPlane, tell};
 use crate::{query_client::QueryError, session::text::shown};
@@ -48,7 +48,7 @@ pub(super) struct Send {
     message_type: String,
     /// The message, in JSON
     #[arg(value_name = "JSON", value_parser = json)]
-    payload: Value,
+    payload: Box<RawValue>,
     /// Only to this page
     #[arg(long, value_name = "PAGE")]
     page: Option<String>,
@@ -86,7 +86,7 @@ impl Consent {
     }
 }
 
-fn json(text: &str) -> Result<Value, String> {
+fn json(text: &str) -> Result<Box<RawValue>, String> {
     serde_json::from_str(text).map_err(|error| format!("this is not JSON: {error}"))
 }
 

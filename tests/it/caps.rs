@@ -10,7 +10,7 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::harness::{
-    BINARY, CLOSE, RawSocket, Response, Server, TEXT, UPGRADE, dial, eventually, exchange_over, get,
+    BINARY, CLOSE, RawSocket, Response, Server, TEXT, UPGRADE, call, dial, eventually, exchange_over, get,
     headcount, request,
 };
 
@@ -29,9 +29,7 @@ fn is_refused(server: &Server, target: &str, status: u16, code: &str, says: &str
 
 /// Why the newest ended session ended.
 fn last_reason(server: &Server) -> Value {
-    let body = r#"{"jsonrpc":"2.0","id":1,"method":"getHistory","params":{"limit":1}}"#;
-    let answer = request(server.admin, "POST", "/query", "Content-Type: application/json\r\n", body).body;
-    serde_json::from_str::<Value>(&answer).unwrap()["result"]["items"][0]["reason"].clone()
+    call(server.admin, "getHistory", &json!({"limit": 1}))["result"]["items"][0]["reason"].clone()
 }
 
 #[test]
@@ -254,11 +252,13 @@ fn sessions_are_ended_and_told_things_from_the_terminal() {
     let _plain = RawSocket::open(server.clients, "/ws/p?username=plain");
     let id = |user: &str| server.row(user, |_| true)["id"].as_str().unwrap().to_owned();
     let (ann, plain) = (id("ann"), id("plain"));
-    assert_eq!(run(&["send", &ann, "notice", r#"{"text":"hi"}"#]), (0, "delivered\n".into(), String::new()));
+    // What a client gets is what was typed: no number is rounded, and no key moved.
+    let payload = r#"{"text":"hi","n":12345678901234567890123,"a":2.50}"#;
+    assert_eq!(run(&["send", &ann, "notice", payload]), (0, "delivered\n".into(), String::new()));
     let (_, message) = socket.receive().unwrap();
     assert_eq!(
         String::from_utf8(message).unwrap(),
-        r#"{"headcount":"message","messageType":"notice","payload":{"text":"hi"}}"#
+        format!(r#"{{"headcount":"message","messageType":"notice","payload":{payload}}}"#)
     );
     let (code, _, said) = run(&["send", &plain, "notice", "1"]);
     assert!(code == 1 && said.contains("undeliverable"), "{said}");

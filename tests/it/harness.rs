@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// How long anything may take before it counts as never.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
@@ -197,6 +197,13 @@ pub(crate) fn request(
     let length = if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
     let text = format!("{method} {target} HTTP/1.1\r\n{host}{headers}{length}\r\n{body}");
     exchange(address, text.as_bytes())
+}
+
+/// Calls a method over HTTP; answers the whole response.
+pub(crate) fn call(admin: SocketAddr, method: &str, params: &Value) -> Value {
+    let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).to_string();
+    let answer = request(admin, "POST", "/query", "Content-Type: application/json\r\n", &body).body;
+    serde_json::from_str(&answer).unwrap()
 }
 
 /// Sends bytes and reads one response to them.

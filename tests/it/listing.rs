@@ -11,15 +11,9 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::counting::KEYS;
-use crate::harness::{CLOSE, RawSocket, Response, Server, dial, eventually, get, headcount, request};
+use crate::harness::{CLOSE, RawSocket, Response, Server, call, dial, eventually, get, headcount, request};
 
 const PATH: &str = "/api/v1/sessions";
-
-fn call(server: &Server, method: &str, params: &Value) -> Value {
-    let request_ = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).to_string();
-    let answer = request(server.admin, "POST", "/query", "Content-Type: application/json\r\n", &request_);
-    serde_json::from_str(&answer.body).unwrap()
-}
 
 fn accepting(server: &Server, accept: &str, target: &str) -> Response {
     request(server.admin, "GET", target, &format!("Accept: {accept}\r\n"), "")
@@ -145,8 +139,11 @@ fn every_operator_and_type_picks_the_same_both_ways() {
         ("clientAddress", json!("10.0.0.1"), ""),
         ("node", json!("local"), "ann bob zoe"),
     ] {
-        let answer =
-            call(&server, "listSessions", &json!({"filter": {condition: value}, "sortBy": "asc(username)"}));
+        let answer = call(
+            server.admin,
+            "listSessions",
+            &json!({"filter": {condition: value}, "sortBy": "asc(username)"}),
+        );
         assert_eq!(users(&answer["result"]).join(" "), expected, "{condition} {value}");
         let values = value.as_array().cloned().unwrap_or(vec![value]);
         let pairs: Vec<_> = values
@@ -178,7 +175,7 @@ fn a_session_has_the_subprotocol_that_any_of_its_connections_speaks() {
     let list = |more: Value| {
         let mut asked = json!({"sortBy": "asc(username)"});
         asked.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        call(&server, "listSessions", &asked)["result"].clone()
+        call(server.admin, "listSessions", &asked)["result"].clone()
     };
     let spoken = list(json!({}))["items"]
         .as_array()
@@ -234,11 +231,11 @@ fn what_is_wrong_is_named_with_what_would_be_right() {
         (json!({"filter": {"username[gt]": "x"}}), "gt does not fit username"),
         (json!({"search": 1}), "search must be a string or null"),
     ] {
-        let answer = call(&server, "listSessions", &params);
+        let answer = call(server.admin, "listSessions", &params);
         assert_eq!(answer["error"]["code"], -32602, "{params}");
         assert!(answer["error"]["message"].as_str().unwrap().contains(says), "{params}: {answer}");
     }
-    let gone = call(&server, "listSessions", &json!({"snapshotId": "gone"}));
+    let gone = call(server.admin, "listSessions", &json!({"snapshotId": "gone"}));
     assert_eq!(gone["error"]["code"], -32002, "{gone}");
     assert_eq!(get(server.admin, &format!("{PATH}?snapshotId=gone")).error().0, "not_found");
 }
@@ -271,7 +268,7 @@ fn lists_come_in_the_form_that_is_liked_best() {
 fn a_filter_picks_whom_an_action_is_for() {
     let server = Server::start(&[]);
     let _crowd = crowd(&server);
-    let close = |params: Value| call(&server, "closeSession", &params);
+    let close = |params: Value| call(server.admin, "closeSession", &params);
     for (params, says) in [
         (json!({}), "sessionId or filter is needed"),
         (json!({"sessionId": "d-1", "filter": {"username": "ann"}}), "both given"),
@@ -289,8 +286,11 @@ fn a_filter_picks_whom_an_action_is_for() {
     );
     assert_eq!(server.rows("").len(), 3);
     assert_eq!(close(json!({"filter": {"username[glob]": "b*"}}))["result"], json!({"terminated": 1}));
-    let sent =
-        call(&server, "sendMessage", &json!({"filter": {"project": "q"}, "messageType": "x", "payload": 1}));
+    let sent = call(
+        server.admin,
+        "sendMessage",
+        &json!({"filter": {"project": "q"}, "messageType": "x", "payload": 1}),
+    );
     assert_eq!(sent["result"], json!({"delivered": 0, "undeliverable": 1}));
     // A notification is carried out, although nobody wants to know.
     let notification = r#"{"jsonrpc":"2.0","method":"closeSession","params":{"filter":{"username":"ann"}}}"#;
@@ -409,13 +409,13 @@ fn history_and_nodes_are_there_over_http_as_by_their_methods() {
     let mut leaver = crowd.remove(0);
     leaver.send(CLOSE, &1000_u16.to_be_bytes());
     assert_eq!(leaver.closed_with(), 1000);
-    call(&server, "closeSession", &json!({"sessionId": "d-1"}));
+    call(server.admin, "closeSession", &json!({"sessionId": "d-1"}));
     let read = |query: &str| -> Value {
         let answer = get(server.admin, &format!("/api/v1/history?{query}"));
         assert_eq!(answer.status, 200, "{}", answer.body);
         serde_json::from_str(&answer.body).unwrap()
     };
-    assert_eq!(read(""), call(&server, "getHistory", &json!({}))["result"]);
+    assert_eq!(read(""), call(server.admin, "getHistory", &json!({}))["result"]);
     assert_eq!(users(&read("")), ["zoe", "ann"], "the newest first");
     for (query, expected) in [
         ("limit=1", &["zoe"][..]),
@@ -444,7 +444,7 @@ fn history_and_nodes_are_there_over_http_as_by_their_methods() {
         assert!(refused.error().1.contains(says), "{query}: {}", refused.body);
     }
     let nodes: Value = serde_json::from_str(&get(server.admin, "/api/v1/nodes").body).unwrap();
-    let by_rpc = &call(&server, "getNodes", &json!([]))["result"];
+    let by_rpc = &call(server.admin, "getNodes", &json!([]))["result"];
     for nodes in [&nodes, by_rpc] {
         let node = &nodes[0];
         assert_eq!(
@@ -456,7 +456,7 @@ fn history_and_nodes_are_there_over_http_as_by_their_methods() {
         assert!(node["uptimeMs"].is_u64() && node["startedAt"].as_str().unwrap().ends_with('Z'), "{node}");
     }
     assert_eq!(get(server.admin, "/api/v1/nodes?x=1").error().0, "bad_parameter");
-    assert_eq!(call(&server, "getNodes", &json!({"x": 1}))["error"]["code"], -32602);
+    assert_eq!(call(server.admin, "getNodes", &json!({"x": 1}))["error"]["code"], -32602);
 }
 
 #[test]

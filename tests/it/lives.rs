@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::harness::{
-    BINARY, CLOSE, PING, PONG, RawSocket, Server, TEXT, UPGRADE, eventually, frame, get, request,
+    BINARY, CLOSE, PING, PONG, RawSocket, Server, TEXT, UPGRADE, call, eventually, frame, get, request,
 };
 
 const V1: &str = "Sec-WebSocket-Protocol: headcount.v1\r\n";
@@ -25,18 +25,11 @@ fn told(socket: &mut RawSocket) -> Value {
     serde_json::from_slice(&text).unwrap()
 }
 
-/// Calls a method over HTTP.
-fn call(server: &Server, method: &str, params: &Value) -> Value {
-    let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).to_string();
-    let answer = request(server.admin, "POST", "/query", "Content-Type: application/json\r\n", &body).body;
-    serde_json::from_str(&answer).unwrap()
-}
-
 /// The ended sessions, once there are so many; the newest first.
 #[track_caller]
 pub(crate) fn history(server: &Server, count: usize) -> Vec<Value> {
     eventually("the history", || {
-        let answer = call(server, "getHistory", &json!({"limit": -1}));
+        let answer = call(server.admin, "getHistory", &json!({"limit": -1}));
         let items = answer["result"]["items"].as_array().unwrap().clone();
         if items.len() == count { Ok(items) } else { Err(answer) }
     })
@@ -62,7 +55,7 @@ fn the_way_to_a_client_is_as_long_as_its_pongs_take() {
     let server = Server::start(&["--heartbeat", "400ms"]);
     let mut socket = RawSocket::open(server.clients, "/ws/p?username=ann");
     let rtt = || {
-        let list = call(&server, "listSessions", &json!({}));
+        let list = call(server.admin, "listSessions", &json!({}));
         list["result"]["items"][0]["rttMs"].clone()
     };
     let pinged = |socket: &mut RawSocket| match socket.receive_any() {
@@ -296,12 +289,12 @@ fn an_administrator_closes_a_session_with_words() {
     let server = Server::start(&[]);
     let (mut socket, welcome) = speaker(&server, "/ws/p?username=ann&pageId=p1");
     let id = welcome["sessionId"].clone();
-    let dry = call(&server, "closeSession", &json!({"sessionId": id, "dryRun": true}));
+    let dry = call(server.admin, "closeSession", &json!({"sessionId": id, "dryRun": true}));
     assert_eq!(dry["result"], json!({"terminated": 1}));
     assert_eq!(server.rows("").len(), 1);
     // 123 bytes fit, and no character is cut in two.
     let words = "é".repeat(100);
-    let done = call(&server, "closeSession", &json!({"sessionId": id, "message": words}));
+    let done = call(server.admin, "closeSession", &json!({"sessionId": id, "message": words}));
     assert_eq!(done["result"], json!({"terminated": 1}));
     assert!(server.rows("").is_empty(), "it has ended when the answer is there");
     let (opcode, payload) = socket.receive().unwrap();
@@ -315,9 +308,9 @@ fn an_administrator_closes_a_session_with_words() {
         ("closePage", json!({"sessionId": id, "pageId": "p1"})),
         ("sendMessage", json!({"sessionId": id, "messageType": "x"})),
     ] {
-        assert_eq!(call(&server, method, &params)["error"]["code"], -32002, "{method}");
-        assert_eq!(call(&server, method, &json!({}))["error"]["code"], -32602, "{method}");
-        assert_eq!(call(&server, method, &json!({"sessionID": 1}))["error"]["code"], -32602, "{method}");
+        assert_eq!(call(server.admin, method, &params)["error"]["code"], -32002, "{method}");
+        assert_eq!(call(server.admin, method, &json!({}))["error"]["code"], -32602, "{method}");
+        assert_eq!(call(server.admin, method, &json!({"sessionID": 1}))["error"]["code"], -32602, "{method}");
     }
 }
 
@@ -331,7 +324,7 @@ fn an_administrator_closes_one_page() {
     first.barrier();
     let close_page = |page: &str| {
         let params = json!({"sessionId": welcome["sessionId"], "pageId": page, "message": "bye"});
-        call(&server, "closePage", &params)
+        call(server.admin, "closePage", &params)
     };
     assert_eq!(close_page("p1")["result"], json!({"terminated": 1}));
     first.barrier();
@@ -354,7 +347,7 @@ fn a_message_reaches_those_who_understand_it_and_is_undeliverable_to_others() {
     let send = |id: &Value, page: Value| {
         let payload = json!({"text": "shift ends", "n": [1, null]});
         let params = json!({"sessionId": id, "pageId": page, "messageType": "notice", "payload": payload});
-        call(&server, "sendMessage", &params)
+        call(server.admin, "sendMessage", &params)
     };
     for page in [Value::Null, json!("p1")] {
         assert_eq!(send(&welcome["sessionId"], page)["result"], json!({"delivered": 1, "undeliverable": 0}));
@@ -404,7 +397,7 @@ fn a_client_that_does_not_read_is_ended_and_nobody_else_notices() {
     let payload = "x".repeat(100_000);
     let params = json!({"sessionId": welcome["sessionId"], "messageType": "m", "payload": payload});
     eventually("the end of the deaf one", || {
-        let answer = call(&server, "sendMessage", &params);
+        let answer = call(server.admin, "sendMessage", &params);
         if answer["error"]["code"] == -32002 { Ok(()) } else { Err(answer) }
     });
     let ended = &history(&server, 1)[0];
@@ -437,7 +430,7 @@ fn a_client_that_reads_is_not_slow_because_a_message_is_long() {
     for _ in 0..3 {
         let payload = "x".repeat(1_000_000);
         let params = json!({"sessionId": welcome["sessionId"], "messageType": "m", "payload": payload});
-        assert_eq!(call(&server, "sendMessage", &params)["result"]["delivered"], 1);
+        assert_eq!(call(server.admin, "sendMessage", &params)["result"]["delivered"], 1);
         assert_eq!(told(&mut socket)["payload"], payload);
         socket.barrier();
     }
@@ -463,7 +456,7 @@ fn every_end_has_its_reason() {
         std::io::Write::write_all(&mut socket.stream, &bytes).unwrap();
         while socket.receive().is_some() {}
         server.empties();
-        let answer = call(&server, "getHistory", &json!({"limit": 1}));
+        let answer = call(server.admin, "getHistory", &json!({"limit": 1}));
         answer["result"]["items"][0]["reason"].as_str().unwrap().to_owned()
     };
     assert_eq!(reason(frame(0x88, &1000_u16.to_be_bytes())), "closed");
@@ -479,7 +472,7 @@ fn the_history_is_cut_counted_and_dated() {
     for n in 0..5 {
         close(RawSocket::open(server.clients, &format!("/ws/p?username=u{n}")), 1000);
     }
-    let ask = |params: Value| call(&server, "getHistory", &params);
+    let ask = |params: Value| call(server.admin, "getHistory", &params);
     let all = ask(json!({}));
     assert_eq!(all["result"]["metadata"], json!({"total": 3, "matching": 3, "limit": 100, "forgotten": 2}));
     let users: Vec<_> =

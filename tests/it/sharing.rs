@@ -1,22 +1,15 @@
 //! PROTOCOL 3.1 and 3.2: those who ask the same share an answer, and large ones are limited.
 
 use std::{
-    net::SocketAddr,
     thread,
     time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
 
-use crate::harness::{RawSocket, Response, Server, eventually, get, request};
+use crate::harness::{RawSocket, Response, Server, call, eventually, get};
 
 const PATH: &str = "/api/v1/sessions";
-
-fn post(admin: SocketAddr, method: &str, params: &Value) -> Value {
-    let text = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).to_string();
-    let answer = request(admin, "POST", "/query", "Content-Type: application/json\r\n", &text);
-    serde_json::from_str(&answer.body).unwrap()
-}
 
 fn open(server: &Server, users: impl IntoIterator<Item = usize>) -> Vec<RawSocket> {
     let open = |n| RawSocket::open(server.clients, &format!("/ws/p?username=user{n:03}"));
@@ -53,9 +46,9 @@ fn lists_of_the_same_question_are_of_one_snapshot_as_long_as_it_is_young_enough(
         (&json!("user000"), &json!(5))
     );
     let by_rpc = json!({"limit": 2, "sortBy": "asc(username)", "maxAgeMs": 10_000});
-    let first = post(server.admin, "listSessions", &by_rpc);
+    let first = call(server.admin, "listSessions", &by_rpc);
     assert_eq!(
-        post(server.admin, "listSessions", &by_rpc)["result"]["metadata"],
+        call(server.admin, "listSessions", &by_rpc)["result"]["metadata"],
         first["result"]["metadata"]
     );
     for fresh in [target.clone(), format!("{target}&maxAgeMs=0"), format!("{shared}&project=p")] {
@@ -71,7 +64,7 @@ fn lists_of_the_same_question_are_of_one_snapshot_as_long_as_it_is_young_enough(
             "{bad}"
         );
     }
-    let refused = post(server.admin, "listSessions", &json!({"maxAgeMs": "1"}));
+    let refused = call(server.admin, "listSessions", &json!({"maxAgeMs": "1"}));
     assert_eq!(refused["error"]["message"], "maxAgeMs must be a whole number, not a string");
 }
 
@@ -83,7 +76,7 @@ fn the_server_may_let_everybody_share_also_the_plain_array() {
     assert_eq!((rows(""), rows("usernameFilter=user*")), (2, 2));
     crowd.extend(open(&server, 2..3));
     assert_eq!((rows(""), rows("usernameFilter=user*"), rows("projectFilter=p")), (2, 2, 3));
-    assert_eq!(post(server.admin, "getSessionInfo", &json!([]))["result"].as_array().unwrap().len(), 2);
+    assert_eq!(call(server.admin, "getSessionInfo", &json!([]))["result"].as_array().unwrap().len(), 2);
     let matching = |query: &str| -> Value {
         let list: Value = serde_json::from_str(&get(server.admin, &format!("{PATH}?{query}")).body).unwrap();
         list["metadata"]["matching"].clone()
@@ -119,7 +112,7 @@ fn a_pattern_that_takes_too_long_is_given_up() {
         ("closeSession", json!({"filter": asked["filter"], "message": "x"})),
         ("listSessions", json!({"filter": asked["filter"], "limit": -1})),
     ] {
-        let refused = post(server.admin, method, &asked);
+        let refused = call(server.admin, method, &asked);
         assert_eq!(refused["error"]["code"], -32004, "{refused}");
         assert!(refused["error"]["message"].as_str().unwrap().starts_with(says), "{refused}");
     }
@@ -147,7 +140,7 @@ fn large_lists_are_limited_and_hold_up_nothing_else() {
     ]);
     let (_crowd, asked) = hostile(&server, 30);
     let admin = server.admin;
-    let (begun, long) = (Instant::now(), thread::spawn(move || post(admin, "listSessions", &asked)));
+    let (begun, long) = (Instant::now(), thread::spawn(move || call(admin, "listSessions", &asked)));
     let mut refused = 0;
     while !long.is_finished() {
         let asked = Instant::now();
@@ -160,7 +153,7 @@ fn large_lists_are_limited_and_hold_up_nothing_else() {
             refused += 1;
         }
         if refused == 1 {
-            let other = post(admin, "listSessions", &json!({"filter": {"username[rgx]": "nobody"}}));
+            let other = call(admin, "listSessions", &json!({"filter": {"username[rgx]": "nobody"}}));
             if other["error"]["code"] != -32003 {
                 // It had its turn, since the long one was made meanwhile.
                 eventually("the long list", || if long.is_finished() { Ok(()) } else { Err(other.clone()) });

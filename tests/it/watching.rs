@@ -17,8 +17,8 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 
 use crate::harness::{
-    CLOSE, PATIENCE, PING, PONG, RawSocket, Server, TEXT, dial, eventually, frame, get, headcount, program,
-    request, say, tool,
+    self, CLOSE, PATIENCE, PING, PONG, RawSocket, Server, TEXT, dial, eventually, frame, get, headcount,
+    program, request, say, tool,
 };
 use crate::tokens::{self, Kinds, Tokens, bearer};
 
@@ -143,9 +143,7 @@ fn listed(server: &Server, params: &Value) -> Known {
     let mut params = params.clone();
     params.as_object_mut().unwrap().remove("intervalMs");
     params["limit"] = json!(-1);
-    let body = json!({"jsonrpc": "2.0", "id": 1, "method": "listSessions", "params": params}).to_string();
-    let answer = request(server.admin, "POST", "/query", "Content-Type: application/json\r\n", &body);
-    let answer: Value = serde_json::from_str(&answer.body).unwrap();
+    let answer = harness::call(server.admin, "listSessions", &params);
     steady(&answer["result"]["items"]).into_iter().collect()
 }
 
