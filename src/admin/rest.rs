@@ -27,7 +27,7 @@ use crate::{
     session::{
         Session,
         filter::{Field, Filter},
-        text::{clean, shown},
+        text::shown,
     },
 };
 
@@ -93,28 +93,16 @@ pub(super) fn given<F: Field>(uri: &Uri, parameters: &[&str]) -> Result<Given, R
             }
             given.insert(name, value);
         } else if is_condition::<F>(&name) {
-            refuse_list(&name, &value)?;
-            conditions.push((name, value));
+            // `in` takes a list. A value that has a comma is asked for with `eq`, which takes it whole.
+            let is_list = name.ends_with("[in]");
+            let values = if is_list { value.split(',').collect() } else { vec![&*value] };
+            conditions.extend(values.into_iter().map(|value| (name.clone(), value.to_owned())));
         } else {
             return Err(Refusal::bad_parameter(unknown::<F>(&name, parameters)));
         }
     }
     given.retain(|_, value| !value.is_empty());
     Ok((conditions, given))
-}
-
-/// A list with commas would be one value, and find nobody without a word. A name may well have a comma, which `eq` finds.
-fn refuse_list(name: &str, value: &str) -> Result<(), Refusal> {
-    let Some((field, (first, rest))) = name.strip_suffix("[in]").zip(value.split_once(',')) else {
-        return Ok(());
-    };
-    let [field, first, second] = [field, first, rest.split(',').next().unwrap_or_default()]
-        .map(|text| clean(text).chars().take(64).collect::<String>());
-    let message = format!(
-        "{field}[in] takes one value each time: {field}[in]={first}&{field}[in]={second}; a value that has a comma is \
-         asked for with {field}[eq]"
-    );
-    Err(Refusal::bad_parameter(message))
 }
 
 /// A question as it is read, and how it was written.
