@@ -90,14 +90,14 @@
 //!   error and no silent share of it. Two single-threaded runtimes on two cores took the same for a message (0.95 to 1.03
 //!   times) and a tenth less for a handshake. With one core the runtime has one thread, which costs the same as a worker
 //!   thread, and none that idles.
-//! - **mimalloc, without huge pages**: an idle session takes 1,274 bytes with it. With huge pages the server was 7 MiB
+//! - **mimalloc, without huge pages**: an idle session takes 1,242 bytes with it. With huge pages the server was 7 MiB
 //!   larger at its start, and a handshake cost a tenth more; a lone message cost the same, side by side.
 //! - **The life of a session is bookkeeping without a clock or a task** (`session/presence.rs`): connections, the pages
 //!   they serve, and until when what was lost is kept. Every change answers whether the session ends by it. A session
 //!   that ends leaves the map and enters the history under one guard.
 //! - **One timer pings everybody** (`clients/heart.rs`): a connection has its turn on a wheel for life, drawn by lot.
 //!   The wheel knows every line, so it is also what cuts those that have not left when the grace period ends: no
-//!   connection keeps a token for that. A ping and its pong cost 1.03 to 1.11 times what they cost raw tokio. The heart
+//!   connection keeps a token for that. A ping and its pong cost 0.96 to 1.1 times what they cost raw tokio. The heart
 //!   goes by a time of its own, which stands still while the server does, so that nobody is lost for a pause of ours.
 //! - **Who comes to a page that another connection serves has it challenged** (`session/presence.rs`): nobody can know
 //!   yet whether that one is a second tab or dead. Whether it has answered decides when the newer one leaves, and not
