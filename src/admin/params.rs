@@ -13,7 +13,7 @@ use serde::{
 use serde_json::{Map, Value, value::RawValue};
 
 use super::rpc::Error;
-use crate::session::text::shown;
+use crate::session::text::{shown, without_place};
 
 /// A value that cannot be meant: which parameter it is of, and what that must be.
 #[derive(Debug)]
@@ -160,19 +160,6 @@ pub(super) fn kind(value: &Value) -> &'static str {
         Value::String(_) => "a string",
         Value::Array(_) => "an array",
         Value::Object(_) => "an object",
-    }
-}
-
-/// An error of the reader of JSON without where it was: it counts from the beginning of a part that nobody sees.
-pub(super) fn without_place(said: &str) -> &str {
-    let is_place = |place: &str| {
-        let numbers = place.split_once(" column ");
-        let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        numbers.is_some_and(|(line, column)| is_number(line) && is_number(column))
-    };
-    match said.rsplit_once(" at line ") {
-        Some((said, place)) if is_place(place) => said,
-        _ => said,
     }
 }
 
@@ -323,13 +310,5 @@ mod tests {
         let raw = RawValue::from_string(r#"[{"all":true}]"#.to_owned()).unwrap();
         assert_eq!(object::<Some2>(Some(&raw)).unwrap().all, Some(true.into()));
         assert_eq!(object::<Some2>(None).unwrap().all, None);
-    }
-
-    #[test]
-    fn only_a_place_is_cut_off() {
-        assert_eq!(without_place("number out of range at line 1 column 6"), "number out of range");
-        for said in ["at the table", "user at line b column 3", "x at line 1 column "] {
-            assert_eq!(without_place(said), said);
-        }
     }
 }

@@ -192,7 +192,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 resumed: self.membership.resumed(),
                 heartbeat_ms: self.plane.heart.beat_ms(),
             };
-            say(&welcome.to_text(), &mut scratch.replies);
+            scratch.replies.text(&welcome.to_text());
         }
         let Scratch { read, replies } = scratch;
         for piece in early.chunks(READ_BYTES) {
@@ -250,7 +250,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     fn obey(&mut self, order: Order, replies: &mut Replies) -> Result<(), Ending> {
         match order {
-            Order::Send(text) => say(&text, replies),
+            Order::Send(text) => replies.text(&text),
             Order::Close { code, reason } => {
                 return Err(Ending::Ordered(close_frame(code.into(), &*reason)));
             }
@@ -371,7 +371,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             if let Err((code, message)) = control::obey(text, &mut self.membership, now_ms)
                 && self.line.speaks_headcount()
             {
-                say(&ToClient::Error { code, message }.to_text(), replies);
+                replies.text(&ToClient::Error { code, message }.to_text());
             }
         } else if self.plane.config.echo {
             replies.message(if is_text { Data::Text } else { Data::Binary }, payload);
@@ -387,7 +387,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return Ok(());
         }
         if !self.outbox.has_room(self.plane.max_waiting()) {
-            replies.clear();
             return Err(Ending::SlowConsumer);
         }
         // Before they are sent: whoever has a message finds it counted.
@@ -396,11 +395,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         replies.clear();
         sent.map_err(|error| Ending::Broken(error.into()))
     }
-}
-
-/// A message of the tracker or an administrator.
-fn say(text: &str, replies: &mut Replies) {
-    replies.message(Data::Text, text.as_bytes());
 }
 
 /// Appends a close frame.

@@ -5,7 +5,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::params::{self, MAX_PAGE_ID_CHARS, MAX_PAGE_PATH_CHARS};
-use crate::session::{Membership, PageError, text::shown};
+use crate::session::{
+    Membership, PageError,
+    text::{shown, without_place},
+};
 
 /// How a control message begins, exactly. Every other message is the application's.
 pub(super) const PREFIX: &str = r#"{"headcount":"#;
@@ -98,8 +101,7 @@ fn read(text: &str) -> Result<FromClient, String> {
         return Err(format!("headcount must be {}, not {shown}", KINDS.join(", ")));
     }
     // The message is one line, and a column in it is of no use to anybody.
-    let wrong = wrong.to_string();
-    Err(wrong.split(" at line ").next().unwrap_or_default().to_owned())
+    Err(without_place(&wrong.to_string()).to_owned())
 }
 
 /// Does what a control message says.
@@ -162,6 +164,10 @@ mod tests {
         wrong(
             r#"{"headcount":"navigate","pageId":"p","path":null}"#,
             "invalid type: null, expected a string",
+        );
+        wrong(
+            r#"{"headcount":"activity","x at line b":1}"#,
+            "unknown field `x at line b`, there are no fields",
         );
         wrong(r#"{"headcount":"activity""#, "not JSON: EOF while parsing an object at line 1 column 23");
     }

@@ -28,7 +28,7 @@ use super::{
     http::{Begun, Said},
     listener::ClientPlane,
     proxy, request,
-    upgrade::Granted,
+    upgrade::{self, Granted},
 };
 use crate::{
     config::ProxyConfig,
@@ -204,7 +204,7 @@ impl ClientPlane {
     fn hear(&self, bytes: &[u8], peer: Peer, arrival: &mut Arrival) -> First {
         let bytes = Bytes::copy_from_slice(bytes);
         let Some((request, head)) = request::usual(&bytes) else { return First::Other(bytes, None) };
-        match self.say(&request, peer, arrival.is_beside()) {
+        match upgrade::answer(&request, peer, self, arrival.is_beside()) {
             Ok(Granted::Upgrade(switching, admitted)) => {
                 arrival.let_in(admitted);
                 First::LetIn { answer: switching.to_bytes(), early: bytes.slice(head..) }

@@ -51,11 +51,6 @@ pub(super) struct Begun {
 }
 
 impl ClientPlane {
-    /// What a request is told; `is_beside` if there is no place for it.
-    pub(super) fn say<B>(&self, request: &Request<B>, peer: Peer, is_beside: bool) -> Said {
-        upgrade::answer(request, peer, self, is_beside)
-    }
-
     /// Reads requests until one is let in, then gives its stream to a task of its own: this one's state,
     /// several KiB of HTTP, is gone while the session lives.
     pub(super) async fn serve_http<S>(&self, stream: S, begun: Begun, peer: Peer, mut arrival: Arrival)
@@ -97,7 +92,7 @@ impl ClientPlane {
         let service = service_fn(|request: Request<Incoming>| {
             has_asked.store(true, Ordering::Relaxed);
             let mut door = door.lock().unwrap_or_else(PoisonError::into_inner);
-            let said = door.1.take().unwrap_or_else(|| self.say(&request, peer, is_beside));
+            let said = door.1.take().unwrap_or_else(|| upgrade::answer(&request, peer, self, is_beside));
             ready(Ok::<_, Infallible>(respond(said, door.0)))
         });
         let http = http1::Builder::new()

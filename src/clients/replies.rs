@@ -27,6 +27,11 @@ impl Replies {
         self.payload_bytes += payload.len() as u64;
     }
 
+    /// A message of the tracker or an administrator.
+    pub(super) fn text(&mut self, text: &str) {
+        self.message(Data::Text, text.as_bytes());
+    }
+
     /// Whether they should not wait for more.
     pub(super) fn are_enough(&self) -> bool {
         self.frames.len() >= ENOUGH_BYTES

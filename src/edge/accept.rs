@@ -76,6 +76,7 @@ pub(crate) async fn accept(
 
 /// A place, or one beside them where there is none; waits for either.
 async fn some_place(places: &Arc<Semaphore>, beside: &Arc<Semaphore>) -> OwnedSemaphorePermit {
+    // Nearly always there is one, and then nothing is waited for.
     if let Ok(place) = places.clone().try_acquire_owned() {
         return place;
     }

@@ -56,12 +56,24 @@ pub fn user_agent(raw: &[u8]) -> String {
     let lossy = String::from_utf8_lossy(raw);
     let cleaned = clean(&lossy);
     // Whoever has no more bytes has no more characters.
-    let cut = if cleaned.len() > MAX_USER_AGENT_CHARS {
-        cleaned.char_indices().nth(MAX_USER_AGENT_CHARS)
-    } else {
-        None
+    if cleaned.len() <= MAX_USER_AGENT_CHARS {
+        return cleaned.into_owned();
+    }
+    let end = cleaned.char_indices().nth(MAX_USER_AGENT_CHARS).map_or(cleaned.len(), |(at, _)| at);
+    cleaned[..end].to_owned()
+}
+
+/// An error of the reader of JSON without where it was: it counts from the beginning of a part that nobody sees.
+pub fn without_place(said: &str) -> &str {
+    let is_place = |place: &str| {
+        let numbers = place.split_once(" column ");
+        let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        numbers.is_some_and(|(line, column)| is_number(line) && is_number(column))
     };
-    cleaned[..cut.map_or(cleaned.len(), |(at, _)| at)].to_owned()
+    match said.rsplit_once(" at line ") {
+        Some((said, place)) if is_place(place) => said,
+        _ => said,
+    }
 }
 
 /// What was sent, as an error may repeat it: short, and quoted so that it acts on no screen.
@@ -88,5 +100,13 @@ mod tests {
     fn a_user_agent_is_cut_by_characters_and_never_fails() {
         assert_eq!(user_agent(&[b'a', 0xff, b'b']), "a\u{fffd}b");
         assert_eq!(user_agent("é".repeat(600).as_bytes()), "é".repeat(512));
+    }
+
+    #[test]
+    fn only_a_place_is_cut_off() {
+        assert_eq!(without_place("number out of range at line 1 column 6"), "number out of range");
+        for said in ["at the table", "user at line b column 3", "x at line 1 column "] {
+            assert_eq!(without_place(said), said);
+        }
     }
 }

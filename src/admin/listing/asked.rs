@@ -11,12 +11,15 @@ use crate::{
         caller::Lacks,
         describe::takes,
         item::Fields,
-        params::{Wrong, text, whole, without_place},
+        params::{Wrong, text, whole},
         rpc::Error,
         select::Question,
     },
     config::MAX_SNAPSHOT_AGE,
-    session::filter::{Filter, Invalid},
+    session::{
+        filter::{Filter, Invalid},
+        text::without_place,
+    },
 };
 
 /// How many items an answer has unless more are asked for.
